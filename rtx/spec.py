@@ -1,0 +1,412 @@
+"""THE CONTRACT: what a robot, an observation, an action and a batch are, for every room of the house.
+
+Frozen dataclasses, read by the loader, the model, the checkpoint, the server and the adapter, and checked at each
+boundary. Imports numpy only; everybody may import it.
+
+Three spaces an action can be in, and who converts:
+
+    native      one robot's own command (`Embodiment.action`): its rotation form, unit, gripper polarity
+       |  rtx.robots.adapter
+    canonical   `CANONICAL_ARM`: delta position (m, base frame), delta rotation (rpy, rad, base frame), gripper (1 open), terminate
+       |  Normalizer, built from one Statistics object
+    model       [-1, 1] per dimension: what a tokenizer or head sees
+
+Source: the RT-X action of Open X-Embodiment (arXiv 2310.08864), with gripper polarity and units made explicit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+ActionKind = Literal[
+    "delta_pos", "abs_pos", "delta_rot", "abs_rot", "gripper", "joint_pos", "joint_delta", "joint_vel", "base_vel", "terminate"
+]
+Frame = Literal["base", "tool", "joint", "world", "none"]
+RotationForm = Literal["rpy", "quat_wxyz", "quat_xyzw", "axis_angle", "rot6d"]
+ROTATION_WIDTH: Mapping[str, int] = {"rpy": 3, "quat_wxyz": 4, "quat_xyzw": 4, "axis_angle": 3, "rot6d": 6}
+CAMERA_ROLES = ("primary", "secondary", "wrist", "wrist_left", "wrist_right", "depth")
+
+
+class UserError(ValueError):
+    """The caller's input is wrong; the message says what, where, what was expected and what to do. No traceback needed."""
+
+
+class WorldError(RuntimeError):
+    """The world refused (disk, driver, socket, damaged file); the message says what to do about it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Camera:
+    """One camera of a robot. `resolution` is (height, width) in pixels as the driver delivers it."""
+
+    role: str
+    resolution: tuple[int, int]
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    mounting: str = ""
+
+    def __post_init__(self) -> None:
+        if self.role not in CAMERA_ROLES:
+            raise UserError(f"camera role {self.role!r} is unknown; roles are {', '.join(CAMERA_ROLES)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One named run of numbers in a vector: of a proprioceptive state or, as `ActionField`, of an action."""
+
+    name: str
+    width: int
+    unit: str  # "m", "cm", "rad", "deg", "m/s", "1"
+    frame: Frame = "none"
+    rotation: RotationForm | None = None  # of rotations only
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise UserError(f"field {self.name!r}: width {self.width} must be at least 1")
+        if self.rotation is not None and ROTATION_WIDTH[self.rotation] != self.width:
+            raise UserError(
+                f"field {self.name!r}: rotation {self.rotation} needs width {ROTATION_WIDTH[self.rotation]}, got {self.width}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionField(Field):
+    """A `Field` of an action. `low`/`high` are scalar bounds in `unit`; for a gripper they state polarity and range:
+    `closed` is the command that closes it and `opened` the one that opens it (canonical: 0 closed, 1 open).
+
+    `normalize=False` fields (gripper, terminate) go to model space by their bounds instead of by statistics.
+    """
+
+    kind: ActionKind
+    low: float = -np.inf
+    high: float = np.inf
+    closed: float = 0.0
+    opened: float = 1.0
+    normalize: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.low < self.high:
+            raise UserError(f"action field {self.name!r}: low {self.low} must be below high {self.high}")
+        if not self.normalize and not (np.isfinite(self.low) and np.isfinite(self.high)):
+            raise UserError(f"action field {self.name!r}: normalize=False needs finite low and high")
+        if self.kind == "gripper" and self.closed == self.opened:
+            raise UserError(f"action field {self.name!r}: closed and opened are both {self.closed}")
+
+
+def field_slices(fields: Sequence[Field]) -> dict[str, slice]:
+    """Where each field lies in the concatenated vector."""
+    slices, start = {}, 0
+    for field in fields:
+        slices[field.name] = slice(start, start + field.width)
+        start += field.width
+    return slices
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionSpace:
+    """Ordered fields of one action vector."""
+
+    fields: tuple[ActionField, ...]
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in self.fields]
+        if len(set(names)) != len(names) or not names:
+            raise UserError(f"action space needs distinct field names, got {names}")
+
+    @property
+    def width(self) -> int:
+        return sum(field.width for field in self.fields)
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        return field_slices(self.fields)
+
+    def per_dim(self, value: Callable[[ActionField], Any]) -> np.ndarray:
+        """`value(field)` repeated over each field's width: `[a]`."""
+        return np.concatenate([np.full(field.width, value(field)) for field in self.fields])
+
+    @property
+    def dim_names(self) -> tuple[str, ...]:
+        """One name per dimension, `delta_pos.0` style for fields wider than 1."""
+        return tuple(f.name if f.width == 1 else f"{f.name}.{i}" for f in self.fields for i in range(f.width))
+
+
+CANONICAL_ARM = ActionSpace(
+    fields=(
+        ActionField(name="delta_pos", width=3, kind="delta_pos", unit="m", frame="base"),
+        ActionField(name="delta_rot", width=3, kind="delta_rot", unit="rad", frame="base", rotation="rpy"),
+        ActionField(name="gripper", width=1, kind="gripper", unit="1", low=0.0, high=1.0, normalize=False),
+        ActionField(name="terminate", width=1, kind="terminate", unit="1", low=0.0, high=1.0, normalize=False),
+    )
+)
+"""Width 8. Positions add, rotations compose: R_next = R(delta_rot) R_now, with R(rpy) = Rz(yaw) Ry(pitch) Rx(roll)."""
+
+CANONICAL_PROPRIO: tuple[Field, ...] = (
+    Field(name="eef_pos", width=3, unit="m", frame="base"),
+    Field(name="eef_rot", width=6, unit="1", frame="base", rotation="rot6d"),
+    Field(name="gripper", width=1, unit="1"),
+)
+"""Width 10. `rot6d` is the first two columns of the rotation matrix, one after the other (no wrap at pi); gripper 0 closed, 1 open."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What may never be exceeded at the arm, in SI units and the base frame."""
+
+    workspace_low_m: tuple[float, float, float]
+    workspace_high_m: tuple[float, float, float]
+    max_step_m: float  # one action's translation
+    max_step_rad: float  # one action's rotation angle
+    max_velocity_m_s: float
+    max_acceleration_m_s2: float
+    joint_low_rad: tuple[float, ...] = ()
+    joint_high_rad: tuple[float, ...] = ()
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} {getattr(self, name)} must be positive"
+            for name in ("max_step_m", "max_step_rad", "max_velocity_m_s", "max_acceleration_m_s2")
+            if not getattr(self, name) > 0
+        ]
+        if not all(lo < hi for lo, hi in zip(self.workspace_low_m, self.workspace_high_m, strict=True)):
+            problems.append(f"workspace_low_m {self.workspace_low_m} must be below workspace_high_m {self.workspace_high_m}")
+        if len(self.joint_low_rad) != len(self.joint_high_rad):
+            problems.append("joint_low_rad and joint_high_rad differ in length")
+        if problems:
+            raise UserError("limits: " + "; ".join(problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embodiment:
+    """A robot as data, policy and driver know it. `action` and `proprio` are its native vectors."""
+
+    name: str
+    morphology: str  # "single arm", "two arms", ...
+    cameras: tuple[Camera, ...]
+    proprio: tuple[Field, ...]
+    action: ActionSpace
+    control_hz: float
+    limits: Limits
+
+    def __post_init__(self) -> None:
+        roles = [camera.role for camera in self.cameras]
+        if len(set(roles)) != len(roles):
+            raise UserError(f"embodiment {self.name!r}: camera roles repeat: {roles}")
+        if not self.control_hz > 0:
+            raise UserError(f"embodiment {self.name!r}: control_hz {self.control_hz} must be positive")
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return tuple(camera.role for camera in self.cameras)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What a policy sees at one moment of one robot: the last `t` frames, oldest first.
+
+    `images[role]` is uint8 RGB `[t, h, w, 3]`; `image_mask[role]` bool `[t]`, True = a real frame.
+    `proprio` float32 `[t, p]` in `CANONICAL_PROPRIO` (raw units). `stamp_ns` is the monotonic time of the newest frame.
+    """
+
+    images: Mapping[str, np.ndarray]
+    image_mask: Mapping[str, np.ndarray]
+    proprio: np.ndarray
+    instruction: str
+    stamp_ns: int
+
+    def __post_init__(self) -> None:
+        for role, image in self.images.items():
+            if image.dtype != np.uint8 or image.ndim != 4 or image.shape[-1] != 3:
+                raise UserError(f"camera {role!r}: got {image.dtype}{list(image.shape)}, expected uint8[t, h, w, 3] RGB")
+        if not np.all(np.isfinite(self.proprio)):
+            raise UserError(f"proprio holds a non-finite value: {self.proprio[-1]}; check the robot's state source")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionChunk:
+    """`k` canonical actions in physical units, one per control period, and how long they may be executed."""
+
+    actions: np.ndarray  # float32 [k, a]
+    names: tuple[str, ...]  # one per dimension, `ActionSpace.dim_names`
+    control_hz: float
+    stamp_ns: int  # monotonic time of the observation they answer
+    valid_until_ns: int
+
+    def __post_init__(self) -> None:
+        if self.actions.ndim != 2 or self.actions.shape[1] != len(self.names):
+            raise UserError(f"action chunk: shape {self.actions.shape} does not fit {len(self.names)} names")
+        if not np.all(np.isfinite(self.actions)):
+            raise WorldError("action chunk holds a non-finite value; hold still and check the checkpoint")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldStatistics:
+    """Statistics of one vector, each a list of one float64 per dimension, over `count` steps of the train split."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    min: tuple[float, ...]
+    max: tuple[float, ...]
+    q01: tuple[float, ...]
+    q99: tuple[float, ...]
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """Of one data set: canonical action and proprio, and what they were computed from."""
+
+    action: FieldStatistics
+    proprio: FieldStatistics
+    num_episodes: int
+    source: str  # fingerprint of the shards and the standardize function
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """Affine pair x_model = clip((x - offset) / scale, -1, 1) and its inverse, made from one object so they cannot drift.
+
+    Dimensions that never change in the data (q01 == q99) map to 0 and back to their constant.
+    """
+
+    offset: np.ndarray  # float32 [a]
+    scale: np.ndarray  # float32 [a], > 0
+    constant: np.ndarray  # bool [a]
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Physical to model space, `[..., a]` float32."""
+        y = np.clip((np.asarray(x, np.float32) - self.offset) / self.scale, -1.0, 1.0)
+        return np.where(self.constant, np.float32(0), y)
+
+    def inverse(self, y: np.ndarray) -> np.ndarray:
+        """Model space to physical, `[..., a]` float32; input outside [-1, 1] is clipped."""
+        y = np.where(self.constant, np.float32(0), np.clip(np.asarray(y, np.float32), -1.0, 1.0))
+        return (y * self.scale + self.offset).astype(np.float32)
+
+
+def _affine(low: np.ndarray, high: np.ndarray) -> Normalizer:
+    constant = high - low < 1e-8
+    scale = np.where(constant, 1.0, (high - low) / 2)
+    return Normalizer(((high + low) / 2).astype(np.float32), scale.astype(np.float32), constant)
+
+
+def action_normalizer(space: ActionSpace, statistics: FieldStatistics) -> Normalizer:
+    """q01..q99 to [-1, 1] for normalized fields, the declared bounds for the others (gripper, terminate)."""
+    q01, q99 = np.asarray(statistics.q01), np.asarray(statistics.q99)
+    if len(q01) != space.width:
+        raise UserError(f"statistics have {len(q01)} action dimensions, the action space has {space.width}: {space.dim_names}")
+    by_statistics = space.per_dim(lambda f: f.normalize).astype(bool)
+    low = np.where(by_statistics, q01, space.per_dim(lambda f: f.low))
+    high = np.where(by_statistics, q99, space.per_dim(lambda f: f.high))
+    return _affine(low, high)
+
+
+def proprio_normalizer(statistics: FieldStatistics) -> Normalizer:
+    """q01..q99 to [-1, 1] in every dimension."""
+    return _affine(np.asarray(statistics.q01), np.asarray(statistics.q99))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """What a checkpoint promises: which robots it knows, what it must be fed, what comes out.
+
+    `embodiments` and `statistics` are keyed by data set name, in the order of the mixture: the position is the
+    embodiment index the model was trained with.
+    """
+
+    action: ActionSpace
+    proprio: tuple[Field, ...]
+    roles: tuple[str, ...]
+    image_size: tuple[int, int]  # (height, width) fed to the model
+    history: int  # frames t
+    chunk: int  # actions k
+    embodiments: Mapping[str, Embodiment]
+    statistics: Mapping[str, Statistics]
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(json.dumps(to_json(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One training batch. Host arrays come from the loader; the same structure holds device arrays inside the step.
+
+    Action and proprio are in model space. Masks: True = valid. History padding repeats the first frame and clears
+    `history_mask`; chunk padding after the episode's end clears `action_mask`.
+    """
+
+    images: Mapping[str, Any]  # role -> uint8 [b, t, h, w, 3]
+    image_mask: Mapping[str, Any]  # role -> bool [b, t]
+    history_mask: Any  # bool [b, t]
+    proprio: Any  # float32 [b, t, p]
+    text: Any  # int32 [b, l], 0 = padding
+    action: Any  # float32 [b, k, a]
+    action_mask: Any  # bool [b, k, a]
+    embodiment: Any  # int32 [b], position in Contract.embodiments
+    sample: Any  # int64 [b], global sample number: which sample this is, for good
+
+
+def to_json(value: Any) -> Any:
+    """A contract object as plain JSON data (dataclasses to objects, tuples to lists, infinities to strings)."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): to_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    return value
+
+
+def action_space_from_json(data: Mapping[str, Any]) -> ActionSpace:
+    return ActionSpace(
+        fields=tuple(ActionField(**{**f, "low": float(f["low"]), "high": float(f["high"])}) for f in data["fields"])
+    )
+
+
+def embodiment_from_json(data: Mapping[str, Any]) -> Embodiment:
+    cameras = tuple(Camera(**{**c, "resolution": tuple(c["resolution"])}) for c in data["cameras"])
+    limits = Limits(**{k: tuple(v) if isinstance(v, list) else v for k, v in data["limits"].items()})
+    return Embodiment(
+        name=data["name"],
+        morphology=data["morphology"],
+        cameras=cameras,
+        proprio=tuple(Field(**f) for f in data["proprio"]),
+        action=action_space_from_json(data["action"]),
+        control_hz=data["control_hz"],
+        limits=limits,
+    )
+
+
+def statistics_from_json(data: Mapping[str, Any]) -> Statistics:
+    def field(d: Mapping[str, Any]) -> FieldStatistics:
+        return FieldStatistics(**{k: tuple(v) if isinstance(v, list) else v for k, v in d.items()})
+
+    return Statistics(
+        action=field(data["action"]), proprio=field(data["proprio"]), num_episodes=data["num_episodes"], source=data["source"]
+    )
+
+
+def contract_from_json(data: Mapping[str, Any]) -> Contract:
+    """Inverse of `to_json` for a `Contract`. Raises UserError (from the constructors) where the data breaks a rule."""
+    return Contract(
+        action=action_space_from_json(data["action"]),
+        proprio=tuple(Field(**f) for f in data["proprio"]),
+        roles=tuple(data["roles"]),
+        image_size=(data["image_size"][0], data["image_size"][1]),
+        history=data["history"],
+        chunk=data["chunk"],
+        embodiments={k: embodiment_from_json(v) for k, v in data["embodiments"].items()},
+        statistics={k: statistics_from_json(v) for k, v in data["statistics"].items()},
+    )
