@@ -1,7 +1,7 @@
 """THE CONTRACT: what a robot, an observation, an action and a batch are, for every room of the house.
 
 Frozen dataclasses, read by the loader, the model, the checkpoint, the server and the adapter, and checked at each
-boundary. Imports numpy only; everybody may import it.
+boundary. Imports numpy only (and `rtx.errors`); everybody may import it.
 
 Three spaces an action can be in, and who converts:
 
@@ -25,6 +25,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rtx.errors import UserError, WorldError
+
 ActionKind = Literal[
     "delta_pos", "abs_pos", "delta_rot", "abs_rot", "gripper", "joint_pos", "joint_delta", "joint_vel", "base_vel", "terminate"
 ]
@@ -32,14 +34,6 @@ Frame = Literal["base", "tool", "joint", "world", "none"]
 RotationForm = Literal["rpy", "quat_wxyz", "quat_xyzw", "axis_angle", "rot6d"]
 ROTATION_WIDTH: Mapping[str, int] = {"rpy": 3, "quat_wxyz": 4, "quat_xyzw": 4, "axis_angle": 3, "rot6d": 6}
 CAMERA_ROLES = ("primary", "secondary", "wrist", "wrist_left", "wrist_right", "depth")
-
-
-class UserError(ValueError):
-    """The caller's input is wrong; the message says what, where, what was expected and what to do. No traceback needed."""
-
-
-class WorldError(RuntimeError):
-    """The world refused (disk, driver, socket, damaged file); the message says what to do about it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,60 @@
+"""One progress bar for everything that takes more than a few seconds: a live bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Advance = Callable[..., None]
+_LINE_EVERY_S = 15.0
+
+
+@contextlib.contextmanager
+def bar(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
+    """Yields `advance(n=1, note="")`. `done` counts what an earlier run finished: it is shown, not timed.
+
+    Writes to stderr: standard output belongs to the command's result.
+    """
+    if sys.stderr.isatty():
+        with _live_bar(title, total, done) as advance:
+            yield advance
+    else:
+        with _lines(title, total, done) as advance:
+            yield advance
+
+
+@contextlib.contextmanager
+def _live_bar(title: str, total: int, done: int) -> Iterator[Advance]:
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=total, completed=done, note="")
+        yield lambda n=1, note="": progress.update(task, advance=n, note=note)
+
+
+@contextlib.contextmanager
+def _lines(title: str, total: int, done: int) -> Iterator[Advance]:
+    start = last = time.monotonic()
+    count = done
+
+    def show(note: str) -> None:
+        elapsed = time.monotonic() - start
+        left = elapsed / (count - done) * (total - count) if count > done else float("nan")
+        print(f"{title}: {count}/{total}, {elapsed:.0f} s, {left:.0f} s left {note}".rstrip(), file=sys.stderr, flush=True)
+
+    def advance(n: int = 1, note: str = "") -> None:
+        nonlocal count, last
+        count += n
+        if time.monotonic() - last >= _LINE_EVERY_S:
+            last = time.monotonic()
+            show(note)
+
+    yield advance
+    show("")
