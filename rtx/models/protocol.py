@@ -1,0 +1,62 @@
+"""What the train loop, the checkpoint and the server know of a model: four functions and a frozen config.
+
+    variables = model.init(rng, batch)                                    {"params": ..., and whatever else the model keeps}
+    loss, metrics, new_mutable = model.loss(variables, batch, rng, train=True)
+    actions = model.act(variables, batch, rng)                            float32 [b, k, a], model space
+    rules = model.param_axes()                                            for the sharding planner
+
+A model is a hashable frozen object, so it can be a static argument of `jax.jit`. Importing this module registers
+`rtx.spec.Batch` as a JAX pytree (every field is data; `action` may be None when acting).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+from jaxtyping import Array, Float
+
+from rtx.spec import Batch
+
+Variables = Mapping[str, Any]
+"""Collections of arrays: always "params"; "batch_stats" and others where a model has them."""
+
+Metrics = Mapping[str, jax.Array]
+"""Scalars, float32."""
+
+AxisRules = tuple[tuple[str, tuple[str | None, ...]], ...]
+"""(regular expression searched in the "/"-joined parameter path, one logical axis name or None per array dimension).
+
+The first rule that matches wins; a parameter that no rule matches is replicated. Axis names: "embed", "mlp", "heads", "vocab".
+"""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A policy network. Implementations are frozen dataclasses around a frozen `config`."""
+
+    @property
+    def config(self) -> Any:
+        """A frozen dataclass of plain numbers, strings and tuples: what `families.model_to_json` writes."""
+
+    def init(self, rng: jax.Array, batch: Batch) -> Variables:
+        """Fresh variables, float32. Only the shapes and dtypes of `batch` matter. Raises UserError where they do not fit `config`."""
+
+    def loss(
+        self, variables: Variables, batch: Batch, rng: jax.Array, *, train: bool
+    ) -> tuple[Float[Array, ""], Metrics, Variables]:
+        """Mean loss over valid action entries, metrics, and the collections besides "params" as they are after this batch.
+
+        The third value is {} for models that keep nothing; with `train=False` it equals what came in.
+        """
+
+    def act(self, variables: Variables, batch: Batch, rng: jax.Array) -> Float[Array, "b k a"]:
+        """Actions in model space, float32, in [-1, 1]. Pure and jittable; `batch.action` and `batch.action_mask` may be None."""
+
+    def param_axes(self) -> AxisRules:
+        """How parameters may be split over devices."""
+
+
+jax.tree_util.register_dataclass(Batch, data_fields=[field.name for field in dataclasses.fields(Batch)], meta_fields=[])
