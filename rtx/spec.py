@@ -52,13 +52,19 @@ class Camera:
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """One named run of numbers in a vector: of a proprioceptive state or, as `ActionField`, of an action."""
+    """One named run of numbers in a vector: of a proprioceptive state or, as `ActionField`, of an action.
+
+    For a gripper `closed` and `opened` state polarity and range: the value of a closed and of an open one, as
+    measured in a state, as commanded in an action (canonical: 0 closed, 1 open).
+    """
 
     name: str
     width: int
-    unit: str  # "m", "cm", "rad", "deg", "m/s", "1"
+    unit: str  # "m", "cm", "rad", "deg", "m/s", "1", "percent"
     frame: Frame = "none"
     rotation: RotationForm | None = None  # of rotations only
+    closed: float = 0.0
+    opened: float = 1.0
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -71,8 +77,7 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionField(Field):
-    """A `Field` of an action. `low`/`high` are scalar bounds in `unit`; for a gripper they state polarity and range:
-    `closed` is the command that closes it and `opened` the one that opens it (canonical: 0 closed, 1 open).
+    """A `Field` of an action. `low`/`high` are scalar bounds in `unit`.
 
     `normalize=False` fields (gripper, terminate) go to model space by their bounds instead of by statistics.
     """
@@ -80,8 +85,6 @@ class ActionField(Field):
     kind: ActionKind
     low: float = -np.inf
     high: float = np.inf
-    closed: float = 0.0
-    opened: float = 1.0
     normalize: bool = True
 
     def __post_init__(self) -> None:

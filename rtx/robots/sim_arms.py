@@ -1,0 +1,121 @@
+"""The seven simulated arms as embodiments: each with the conventions of the real data sets of its kind, on purpose.
+
+No two agree: metres or centimetres, radians or degrees, base or tool frame, deltas or absolute poses, three rotation
+forms, six gripper polarities. What these vectors mean is written here once; `rtx.robots.adapter` converts, the simulator
+(`rtx.eval.sim`) executes. This file imports no simulator.
+
+A delta is the pose aimed at by the end of the step composed with the measured pose at its start:
+
+    base frame   p_target = p + d        R_target = R(delta) R
+    tool frame   p_target = p + R d      R_target = R R(delta)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rtx.spec import ActionField, ActionKind, ActionSpace, Camera, Embodiment, Field, Frame, Limits, RotationForm
+
+MAX_STEP_M = 0.08  # the experts move at most 0.06 m a step; a quarter more is left to policies
+MAX_STEP_RAD = 0.5
+
+
+def _pos(unit: str = "m", frame: Frame = "base", *, absolute: bool = False) -> ActionField:
+    kind: ActionKind = "abs_pos" if absolute else "delta_pos"
+    return ActionField(name=kind, width=3, kind=kind, unit=unit, frame=frame)
+
+
+def _rot(form: RotationForm, unit: str = "rad", frame: Frame = "base", *, absolute: bool = False) -> ActionField:
+    kind: ActionKind = "abs_rot" if absolute else "delta_rot"
+    return ActionField(name=kind, width=4 if "quat" in form else 3, kind=kind, unit=unit, frame=frame, rotation=form)
+
+
+def _gripper(*, closed: float, opened: float, unit: str = "1") -> ActionField:
+    return ActionField(
+        name="gripper", width=1, kind="gripper", unit=unit, closed=closed, opened=opened,
+        low=min(closed, opened), high=max(closed, opened), normalize=False,
+    )  # fmt: skip
+
+
+def _state(form: RotationForm, *, closed: float, opened: float, rot_unit: str = "rad", unit: str = "1") -> tuple[Field, ...]:
+    """Native proprio: gripper point and orientation in the base frame, measured opening of the gripper."""
+    return (
+        Field(name="eef_pos", width=3, unit="m", frame="base"),
+        Field(
+            name="eef_rot", width=4 if "quat" in form else 3, unit="1" if "quat" in form else rot_unit, frame="base",
+            rotation=form,
+        ),
+        Field(name="gripper", width=1, unit=unit, closed=closed, opened=opened),
+    )  # fmt: skip
+
+
+def _arm(
+    name: str, action: tuple[ActionField, ...], proprio: tuple[Field, ...], *,
+    center_x: float, table_z: float, mounting: str, control_hz: float = 5.0,
+) -> Embodiment:  # fmt: skip
+    """`center_x`, `table_z`: middle of the working area in front of the base and height of the table, base frame, metres."""
+    limits = Limits(
+        workspace_low_m=(round(center_x - 0.25, 3), -0.28, round(table_z + 0.005, 3)),
+        workspace_high_m=(round(center_x + 0.25, 3), 0.28, round(table_z + 0.42, 3)),
+        max_step_m=MAX_STEP_M,
+        max_step_rad=MAX_STEP_RAD,
+        max_velocity_m_s=MAX_STEP_M * control_hz,
+        max_acceleration_m_s2=2 * MAX_STEP_M * control_hz**2,  # full speed one way, then the other, in one step
+        source="simulated: the table's working area and the scripted experts' steps",
+    )
+    cameras = (
+        Camera(role="primary", resolution=(128, 128), mounting=mounting),
+        Camera(role="wrist", resolution=(128, 128), mounting="on the hand, looking at the fingertips"),
+    )
+    return Embodiment(
+        name=name, morphology="single arm", cameras=cameras, proprio=proprio, action=ActionSpace(fields=action),
+        control_hz=control_hz, limits=limits,
+    )  # fmt: skip
+
+
+_ARMS = (
+    _arm(
+        "sim_panda",
+        (_pos(), _rot("rpy"), _gripper(closed=0.0, opened=1.0)),
+        _state("quat_xyzw", closed=0.0, opened=1.0),
+        center_x=0.50, table_z=0.0, mounting="opposite the arm",
+    ),
+    _arm(
+        "sim_sawyer",
+        (_pos(), _rot("rpy"), _gripper(closed=1.0, opened=-1.0)),
+        _state("quat_wxyz", closed=1.0, opened=0.0),
+        center_x=0.60, table_z=-0.10, mounting="opposite the arm, to its left",
+    ),
+    _arm(
+        "sim_ur5e",
+        (_pos("cm"), _rot("axis_angle"), _gripper(closed=1.0, opened=0.0)),
+        _state("quat_wxyz", closed=1.0, opened=0.0),
+        center_x=0.50, table_z=0.0, mounting="opposite the arm, to its right",
+    ),
+    _arm(
+        "sim_iiwa",
+        (_pos(absolute=True), _rot("quat_wxyz", "1", absolute=True), _gripper(closed=1.0, opened=0.0)),
+        _state("rpy", closed=1.0, opened=0.0),
+        center_x=0.55, table_z=0.0, mounting="to the arm's right", control_hz=4.0,
+    ),
+    _arm(
+        "sim_kinova3",
+        (_pos(frame="tool"), _rot("axis_angle", frame="tool"), _gripper(closed=100.0, opened=0.0, unit="percent")),
+        _state("quat_xyzw", closed=100.0, opened=0.0, unit="percent"),
+        center_x=0.48, table_z=0.0, mounting="to the arm's left",
+    ),
+    _arm(
+        "sim_jaco",
+        (_pos(), _rot("rpy", "deg"), _gripper(closed=-1.0, opened=1.0)),
+        _state("rpy", closed=-1.0, opened=1.0, rot_unit="deg"),
+        center_x=0.45, table_z=0.0, mounting="opposite the arm, high",
+    ),
+    _arm(
+        "sim_vx300s",
+        (_pos(), _rot("rpy"), _gripper(closed=0.0, opened=1.0)),
+        _state("rpy", closed=0.0, opened=1.0),
+        center_x=0.38, table_z=0.0, mounting="over the arm's shoulder",
+    ),
+)  # fmt: skip
+
+SIM_ARMS: Mapping[str, Embodiment] = {arm.name: arm for arm in _ARMS}
