@@ -77,7 +77,7 @@ def test(programs: Path, arguments: list[str]) -> None:
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in ("quickstart", "test", "rtx"):
         sys.exit(__doc__)
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  a stranger may start it with any Python
         sys.exit(
             f"bootstrap: rtx needs Python 3.11 or newer; this is {sys.version.split()[0]}. Try: python3.12 bootstrap.py ..."
         )
