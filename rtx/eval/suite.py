@@ -1,0 +1,105 @@
+"""A suite: which arms do which tasks how often. Its episodes, with their seeds, are a function of it alone.
+
+    Suite(name, arms, tasks, episodes_per_cell) --> Episode(arm, task, index, seed), arm by arm
+
+The seed of an episode depends on (suite name, arm, task, index) and nothing else: two policies meet the same scenes, more
+episodes extend a suite without changing those already played, and no evaluation seed is ever a training seed (the purpose
+"eval" is part of the hash). Widening a suite (splits, unseen objects) means further tasks or a further field here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rtx.errors import UserError, unknown_name
+from rtx.eval.seeds import seed_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """`max_seconds` (of robot time, per episode) replaces the tasks' own limits if given."""
+
+    name: str
+    arms: tuple[str, ...]
+    tasks: tuple[str, ...]
+    episodes_per_cell: int  # a cell is one arm with one task
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{what} must be a non-empty list without repeats, got {list(names)}"
+            for what, names in (("arms", self.arms), ("tasks", self.tasks))
+            if not names or len(set(names)) != len(names)
+        ]
+        if self.episodes_per_cell < 1:
+            problems.append(f"episodes_per_cell {self.episodes_per_cell} must be at least 1")
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            problems.append(f"max_seconds {self.max_seconds} must be positive")
+        if problems:
+            raise UserError(f"suite {self.name!r}: " + "; ".join(problems))
+
+    @property
+    def num_episodes(self) -> int:
+        return len(self.arms) * len(self.tasks) * self.episodes_per_cell
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """One scene to be played. `key` names it among the episodes of its suite."""
+
+    arm: str
+    task: str
+    index: int
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.arm}/{self.task}/{self.index}"
+
+
+def episodes(suite: Suite) -> Iterator[Episode]:
+    """All episodes of the suite, arm by arm, tasks interleaved so that a part of them is a fair sample."""
+    for arm in suite.arms:
+        for index in range(suite.episodes_per_cell):
+            for task in suite.tasks:
+                yield Episode(arm=arm, task=task, index=index, seed=seed_for("eval", suite.name, arm, task, index))
+
+
+_ARMS = ("sim_panda", "sim_sawyer", "sim_ur5e", "sim_iiwa", "sim_kinova3", "sim_jaco", "sim_vx300s")
+SUITES: Mapping[str, Suite] = {
+    suite.name: suite
+    for suite in (
+        Suite(name="smoke", arms=_ARMS[:2], tasks=("reach",), episodes_per_cell=2),
+        Suite(name="quick", arms=_ARMS, tasks=("reach", "push"), episodes_per_cell=8),
+        Suite(name="full", arms=_ARMS, tasks=("reach", "push", "lift"), episodes_per_cell=50),
+    )
+}
+
+
+def find_suite(
+    name: str, *, arms: Sequence[str] = (), tasks: Sequence[str] = (), episodes_per_cell: int | None = None
+) -> Suite:
+    """A suite by name, narrowed to some of its arms and tasks. Seeds stay those of the named suite.
+
+    Raises UserError for a name, an arm or a task that the suite does not have.
+    """
+    if name not in SUITES:
+        raise unknown_name("suite", name, SUITES)
+    suite = SUITES[name]
+    for kind, asked, known in (("arm", arms, suite.arms), ("task", tasks, suite.tasks)):
+        for item in asked:
+            if item not in known:
+                raise unknown_name(f"{kind} of suite {name!r}", item, known)
+    return dataclasses.replace(
+        suite,
+        arms=tuple(arms) or suite.arms,
+        tasks=tuple(tasks) or suite.tasks,
+        episodes_per_cell=episodes_per_cell or suite.episodes_per_cell,
+    )
