@@ -51,7 +51,7 @@ def convert(rotation: ArrayLike, source: RotationForm, target: RotationForm) -> 
 
 def angle(matrix: Matrix) -> Float[np.ndarray, "*b"]:
     """How far each matrix turns, radians in [0, pi]."""
-    return np.linalg.norm(from_matrix(matrix, "axis_angle"), axis=-1)
+    return np.asarray(np.linalg.norm(from_matrix(matrix, "axis_angle"), axis=-1))
 
 
 def transpose(matrix: Matrix) -> Matrix:

@@ -84,6 +84,7 @@ def test_lengths_do_not_matter():
 
 def test_angle():
     np.testing.assert_allclose(rotations.angle(RANDOM.as_matrix()), RANDOM.magnitude(), atol=1e-9)
+    assert rotations.angle(np.eye(3)) == 0
 
 
 @pytest.mark.parametrize(
