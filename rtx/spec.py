@@ -7,7 +7,7 @@ Three spaces an action can be in, and who converts:
 
     native      one robot's own command (`Embodiment.action`): its rotation form, unit, gripper polarity
        |  rtx.robots.adapter
-    canonical   `CANONICAL_ARM`: delta position (m, base frame), delta rotation (rpy, rad, base frame), gripper (1 open), terminate
+    canonical   `CANONICAL_ARM`: delta position (m), delta rotation (rpy, rad), both in the base frame; gripper (1 open); terminate
        |  Normalizer, built from one Statistics object
     model       [-1, 1] per dimension: what a tokenizer or head sees
 
@@ -150,7 +150,7 @@ CANONICAL_PROPRIO: tuple[Field, ...] = (
     Field(name="eef_rot", width=6, unit="1", frame="base", rotation="rot6d"),
     Field(name="gripper", width=1, unit="1"),
 )
-"""Width 10. `rot6d` is the first two columns of the rotation matrix, one after the other (no wrap at pi); gripper 0 closed, 1 open."""
+"""Width 10. `rot6d`: the first two columns of the rotation matrix, one after the other (no wrap at pi); gripper: 1 open."""
 
 
 @dataclass(frozen=True, kw_only=True)
