@@ -7,7 +7,7 @@ Three spaces an action can be in, and who converts:
 
     native      one robot's own command (`Embodiment.action`): its rotation form, unit, gripper polarity
        |  rtx.robots.adapter
-    canonical   `CANONICAL_ARM`: delta position (m), delta rotation (rpy, rad), both in the base frame; gripper (1 open); terminate
+    canonical   `CANONICAL_ARM`: delta position (m), delta rotation (rpy, rad), in the base frame; gripper (1 open); terminate
        |  Normalizer, built from one Statistics object
     model       [-1, 1] per dimension: what a tokenizer or head sees
 
