@@ -151,9 +151,12 @@ def _build(
             return {split: self._generate_examples(episodes) for split, episodes in splits.items()}
 
         def _generate_examples(self, episodes: Callable[[], Iterable[RldsEpisode]]) -> Iterator[tuple[str, Any]]:
-            for episode in episodes():
+            count = 0
+            for count, episode in enumerate(episodes(), start=1):
                 yield episode.key, _encoded(episode, features)
                 on_episode()
+            if not count:
+                raise UserError(f"data set {name!r}: a split without episodes; leave the split out")
 
     Builder.name = name
     config = tfds.download.DownloadConfig(min_shard_size=_MIN_SHARD_BYTES, try_download_gcs=False)
