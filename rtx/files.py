@@ -20,15 +20,20 @@ _ADVICE = {
 }
 
 
+def advice(error: OSError) -> str | None:
+    """What a person can do about it, None if that is not known."""
+    return _ADVICE.get(error.errno or 0)
+
+
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turns an OSError a person can act on into a WorldError that names `path` and what to do; others pass through."""
     try:
         yield
     except OSError as error:
-        if error.errno in _ADVICE:
-            raise WorldError(f"cannot write {path}: {_ADVICE[error.errno]}") from error
-        raise
+        if (text := advice(error)) is None:
+            raise
+        raise WorldError(f"cannot write {path}: {text}") from error
 
 
 @contextlib.contextmanager
