@@ -27,7 +27,7 @@ def by_definition(step: int, history: int, chunk: int) -> tuple[list[int], list[
     )
 
 
-@pytest.mark.parametrize(("history", "chunk"), itertools.product(range(1, 10), range(1, 10)))
+@pytest.mark.parametrize(("history", "chunk"), list(itertools.product(range(1, 10), repeat=2)))
 def test_every_window_is_as_defined(history: int, chunk: int):
     steps = np.arange(STARTS[-1])
     got = windows(STARTS, steps, history=history, chunk=chunk)
