@@ -1,0 +1,159 @@
+"""From what robots see to what a model is fed, exactly as in training: observations -> checked -> one padded `Batch`.
+
+    Observation  --check-->  resize (rtx.images) -> last t frames, first one repeated where there are fewer
+                             proprio by THIS robot's statistics, instruction to ids, absent cameras masked
+                   n of them, filled up to a fixed size with copies of the last -> Batch (numpy)
+
+A policy with the wrong camera, state or statistics still moves, and wrongly: everything doubtful is refused here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rtx import images
+from rtx.errors import UserError, unknown_name
+from rtx.models.text import WordTokenizer, words_of
+from rtx.spec import Batch, Contract, Embodiment, Normalizer, Observation, action_normalizer, proprio_normalizer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robot:
+    """What the policy needs to know of one robot of its contract."""
+
+    name: str  # of its data set, the contract's key
+    index: int  # position in the contract: the embodiment index the model was trained with
+    embodiment: Embodiment
+    cameras: tuple[str, ...]  # roles that both the policy and the robot have
+    action: Normalizer
+    proprio: Normalizer
+
+
+class Inputs:
+    """Checks observations against one contract and builds batches from them."""
+
+    def __init__(self, contract: Contract, tokenizer: WordTokenizer) -> None:
+        self.contract = contract
+        self._tokenizer = tokenizer
+        self._robots = {name: _robot(contract, name, index) for index, name in enumerate(contract.embodiments)}
+        self._proprio_width = sum(field.width for field in contract.proprio)
+        self._warned: set[str] = set()
+
+    def robot(self, name: str) -> Robot:
+        """Raises UserError for a robot the checkpoint was not trained with, naming those it was."""
+        if name not in self._robots:
+            raise unknown_name("robot", name, self._robots, hint="A checkpoint moves only robots it was trained with")
+        return self._robots[name]
+
+    def check(self, observation: Observation, *, robot: str) -> None:
+        """Raises UserError with the first thing that does not fit; warns once for each word the policy never learned."""
+        known = self.robot(robot)
+        where = f"observation of {robot!r}"
+        self._check_proprio(observation, where)
+        self._check_images(observation, known, where)
+        if not words_of(observation.instruction):
+            raise UserError(f"{where}: the instruction {observation.instruction!r} has no words; say what to do")
+        self._warn_once(observation.instruction)
+
+    def batch(self, observations: Sequence[Observation], robots: Sequence[Robot], *, size: int) -> Batch:
+        """Checked observations as numpy arrays of leading size `size`; rows past the last repeat it. No action in it."""
+        rows = [min(i, len(observations) - 1) for i in range(size)]
+        frames = [_last_frames(observation, self.contract.history) for observation in observations]
+        shown = [(obs, robot, take) for obs, robot, (take, _) in zip(observations, robots, frames, strict=True)]
+        pictures = {role: [self._pictures(*one, role) for one in shown] for role in self.contract.roles}
+        text = self._tokenizer.encode([observation.instruction for observation in observations])
+        return Batch(
+            images={role: np.stack([picture for picture, _ in pictures[role]])[rows] for role in self.contract.roles},
+            image_mask={role: np.stack([mask for _, mask in pictures[role]])[rows] for role in self.contract.roles},
+            history_mask=np.stack([mask for _, mask in frames])[rows],
+            proprio=np.stack([robot.proprio.forward(obs.proprio[take]) for obs, robot, take in shown])[rows],
+            text=text[rows],
+            action=None,
+            action_mask=None,
+            embodiment=np.array([robot.index for robot in robots], np.int32)[rows],
+            sample=np.zeros(size, np.int64),
+        )
+
+    def blank(self, robot: str) -> Observation:
+        """Black pictures and a state of zeros, shaped as this robot's: for compiling, not for acting."""
+        height, width = self.contract.image_size
+        cameras = self.robot(robot).cameras
+        return Observation(
+            images={role: np.zeros((1, height, width, 3), np.uint8) for role in cameras},
+            image_mask={role: np.ones(1, bool) for role in cameras},
+            proprio=np.zeros((1, self._proprio_width), np.float32),
+            instruction="",
+            stamp_ns=0,
+        )
+
+    def _pictures(self, obs: Observation, robot: Robot, take: np.ndarray, role: str) -> tuple[np.ndarray, np.ndarray]:
+        if role not in robot.cameras:
+            height, width = self.contract.image_size
+            return np.zeros((len(take), height, width, 3), np.uint8), np.zeros(len(take), bool)
+        newest = obs.images[role][take[0] :]  # only what is used: resizing is the costly part
+        return images.resize(newest, self.contract.image_size)[take - take[0]], obs.image_mask[role][take]
+
+    def _check_proprio(self, observation: Observation, where: str) -> None:
+        proprio, fields = observation.proprio, ", ".join(f"{field.name}[{field.width}]" for field in self.contract.proprio)
+        if proprio.ndim != 2 or proprio.shape[0] < 1 or proprio.shape[1] != self._proprio_width:
+            raise UserError(
+                f"{where}: proprio has shape {list(proprio.shape)}, expected [t, {self._proprio_width}]: {fields}; "
+                "rtx.robots.adapter.Adapter(embodiment).proprio makes it from the robot's own state"
+            )
+        if not np.all(np.isfinite(proprio)):
+            raise UserError(f"{where}: proprio holds a non-finite value: {proprio[-1]}; check the robot's state source")
+
+    def _check_images(self, observation: Observation, robot: Robot, where: str) -> None:
+        steps = len(observation.proprio)
+        for role in observation.images:
+            if role not in robot.embodiment.roles:
+                raise unknown_name(f"camera of {robot.name!r}", role, robot.embodiment.roles)
+        for role in robot.cameras:
+            if role not in observation.images or role not in observation.image_mask:
+                raise UserError(
+                    f"{where}: camera {role!r} is missing, and the policy was trained with it; got {list(observation.images)}. "
+                    "Pass images and image_mask for it (a frame that was lost: any picture, mask False)"
+                )
+            image, mask = observation.images[role], observation.image_mask[role]
+            if len(image) != steps or mask.shape != (steps,) or mask.dtype != bool or 0 in image.shape:
+                raise UserError(
+                    f"{where}: camera {role!r} has images {list(image.shape)} and mask {mask.dtype}{list(mask.shape)}, "
+                    f"proprio has {steps} steps; expected uint8[{steps}, h, w, 3] and bool[{steps}]"
+                )
+
+    def _warn_once(self, instruction: str) -> None:
+        for word in self._tokenizer.unknown_words([instruction]):
+            self._once(f"unknown word: word={word} (the policy was not trained with it and will guess)")
+        if self._tokenizer.truncated([instruction]):
+            self._once(f"instruction cut: max_words={self._tokenizer.max_length} instruction={instruction[:200]!r}")
+
+    def _once(self, message: str) -> None:
+        # Bounded, because a server's clients choose the words.
+        if message not in self._warned and len(self._warned) < 1000:
+            self._warned.add(message)
+            log.warning(message)
+
+
+def _robot(contract: Contract, name: str, index: int) -> Robot:
+    embodiment, statistics = contract.embodiments[name], contract.statistics[name]
+    return Robot(
+        name=name,
+        index=index,
+        embodiment=embodiment,
+        cameras=tuple(role for role in contract.roles if role in embodiment.roles),
+        action=action_normalizer(contract.action, statistics.action),
+        proprio=proprio_normalizer(statistics.proprio),
+    )
+
+
+def _last_frames(observation: Observation, history: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which frames to take, oldest first, `[history]`, and `history_mask`: False where the first frame is repeated."""
+    given = len(observation.proprio)
+    wanted = np.arange(given - history, given)
+    return np.maximum(wanted, 0), wanted >= 0

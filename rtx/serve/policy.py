@@ -1,0 +1,142 @@
+"""A checkpoint as something that acts: observations of any robot it knows in, canonical actions in physical units out.
+
+    Observation -> Inputs (check, resize, normalise) -> Batch -> model.act, one compiled program -> [-1, 1]
+                -> denormalise by this robot's statistics -> ActionChunk with its expiry
+
+Batches are filled up to a few fixed sizes, so that only those are ever compiled; `warm_up` compiles them beforehand.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from rtx.errors import UserError
+from rtx.models.protocol import Model, Variables
+from rtx.models.text import WordTokenizer
+from rtx.serve.inputs import Inputs, Robot
+from rtx.spec import ActionChunk, Batch, Contract, Observation, to_json
+
+BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+_SEED = 0  # of models that sample: the same observation gets the same answer, whatever was asked before
+
+
+def load_policy(path: Path | str, *, step: int | None = None) -> Policy:
+    """The policy in a run folder (its newest sound checkpoint, or `step`) or in one checkpoint folder.
+
+        policy = load_policy("runs/quickstart")
+        chunk = policy.act(observation, robot="sim_panda")
+
+    Raises UserError where there is no checkpoint, WorldError where it is damaged.
+    """
+    from rtx.models.families import model_from_json  # each family brings its own layers: only where one is opened
+    from rtx.train.checkpoint import open_checkpoint
+
+    checkpoint = open_checkpoint(path, step)
+    return Policy(
+        model=model_from_json(checkpoint.model),
+        variables=checkpoint.variables,
+        contract=checkpoint.contract,
+        tokenizer=WordTokenizer.from_json(checkpoint.tokenizer),
+        name=str(checkpoint.path),
+    )
+
+
+class Policy:
+    """A model, its variables and the contract it was trained under. Safe to call from several threads."""
+
+    def __init__(
+        self, *, model: Model, variables: Variables, contract: Contract, tokenizer: WordTokenizer, name: str = "unnamed"
+    ) -> None:
+        """`name` says which policy this is in reports and to clients: for a checkpoint its folder."""
+        self.model, self.contract, self.tokenizer, self.name = model, contract, tokenizer, name
+        self._inputs = Inputs(contract, tokenizer)
+        self._variables = jax.device_put(variables)
+        self._rng = jax.random.key(_SEED)
+        self._act = jax.jit(model.act)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Hash of all that decides its actions: weights, model, contract, tokenizer. Reads every weight once."""
+        parts = [to_json(self.model.config), self.contract.fingerprint(), self.tokenizer.to_json()]
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+        for path, leaf in sorted((jax.tree_util.keystr(p), x) for p, x in jax.tree_util.tree_leaves_with_path(self._variables)):
+            digest.update(f"{path} {leaf.dtype} {leaf.shape}".encode() + np.asarray(leaf).tobytes())
+        return digest.hexdigest()[:16]
+
+    def blank_batch(self, size: int = 1) -> Batch:
+        """A batch of black pictures with no action in it, shaped as the model is fed: for `model.init` and for compiling."""
+        robot = self._inputs.robot(next(iter(self.contract.embodiments)))
+        return self._inputs.batch([self._inputs.blank(robot.name)], [robot], size=size)
+
+    def warm_up(self, batch_sizes: Sequence[int] = (1,)) -> float:
+        """Compiles for these numbers of observations (rounded up to `BATCH_SIZES`). Returns the seconds it took."""
+        start = time.monotonic()
+        for size in sorted({_padded(n) for n in batch_sizes}):
+            self._infer(self.blank_batch(size))
+        return time.monotonic() - start
+
+    def check(self, observation: Observation, *, robot: str) -> None:
+        """Raises UserError with the first reason why this observation would be refused; costs no inference."""
+        self._inputs.check(observation, robot=robot)
+
+    def act(self, observation: Observation, *, robot: str) -> ActionChunk:
+        """The next `contract.chunk` actions of `robot` (a data set name of the contract).
+
+        `observation` holds 1 to any number of frames, of any size; the newest `contract.history` count, and where there are
+        fewer the first is repeated, as in training. Raises UserError for an observation that does not fit the contract,
+        WorldError where the model gives non-finite numbers.
+        """
+        return self.act_batch([observation], [robot])[0]
+
+    def act_batch(self, observations: Sequence[Observation], robots: Sequence[str]) -> list[ActionChunk]:
+        """As `act` for several observations, of different robots if you like; compiled calls of at most `BATCH_SIZES[-1]`."""
+        if len(observations) != len(robots):
+            raise UserError(f"act_batch: {len(observations)} observations but {len(robots)} robots")
+        for observation, robot in zip(observations, robots, strict=True):
+            self._inputs.check(observation, robot=robot)
+        known = [self._inputs.robot(robot) for robot in robots]
+        chunks: list[ActionChunk] = []
+        for start in range(0, len(known), BATCH_SIZES[-1]):
+            part = slice(start, start + BATCH_SIZES[-1])
+            batch = self._inputs.batch(observations[part], known[part], size=_padded(len(known[part])))
+            actions = self._infer(batch)[: len(known[part])]
+            chunks += [self._chunk(*row) for row in zip(actions, observations[part], known[part], strict=True)]
+        return chunks
+
+    def _infer(self, batch: Batch) -> np.ndarray:
+        """Model space, float32 [b, k, a]."""
+        actions = np.asarray(self._act(self._variables, batch, self._rng))
+        expected = (len(batch.proprio), self.contract.chunk, self.contract.action.width)
+        if actions.shape != expected:
+            raise UserError(
+                f"policy {self.name}: the model gives actions of shape {actions.shape}, its contract says {expected}"
+            )
+        return actions
+
+    def _chunk(self, actions: np.ndarray, observation: Observation, robot: Robot) -> ActionChunk:
+        # One action a control period from the observation on: the chunk expires when its last action's period ends.
+        lasts_ns = round(1e9 * len(actions) / robot.embodiment.control_hz)
+        return ActionChunk(
+            actions=_denormalised(actions, robot),
+            names=self.contract.action.dim_names,
+            control_hz=robot.embodiment.control_hz,
+            stamp_ns=observation.stamp_ns,
+            valid_until_ns=observation.stamp_ns + lasts_ns,
+        )
+
+
+def _denormalised(actions: np.ndarray, robot: Robot) -> np.ndarray:
+    # The normalizer clips, and clipping would turn an infinity into a full step: keep it non-finite, so that it is refused.
+    return np.where(np.isfinite(actions), robot.action.inverse(actions), np.nan).astype(np.float32)
+
+
+def _padded(n: int) -> int:
+    return next((size for size in BATCH_SIZES if size >= n), BATCH_SIZES[-1])
