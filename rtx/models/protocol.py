@@ -42,7 +42,7 @@ class Model(Protocol):
         """A frozen dataclass of plain numbers, strings and tuples: what `families.model_to_json` writes."""
 
     def init(self, rng: jax.Array, batch: Batch) -> Variables:
-        """Fresh variables, float32. Only the shapes and dtypes of `batch` matter. Raises UserError where they do not fit `config`."""
+        """Fresh variables, float32. Only shapes and dtypes of `batch` matter. Raises UserError where they do not fit."""
 
     def loss(
         self, variables: Variables, batch: Batch, rng: jax.Array, *, train: bool
@@ -53,7 +53,7 @@ class Model(Protocol):
         """
 
     def act(self, variables: Variables, batch: Batch, rng: jax.Array) -> Float[Array, "b k a"]:
-        """Actions in model space, float32, in [-1, 1]. Pure and jittable; `batch.action` and `batch.action_mask` may be None."""
+        """Actions in model space, float32, in [-1, 1]. Pure, jittable; `batch.action` and `batch.action_mask` may be None."""
 
     def param_axes(self) -> AxisRules:
         """How parameters may be split over devices."""

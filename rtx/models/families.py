@@ -1,0 +1,58 @@
+"""Models to JSON and back, through a fixed table of families. Data read from a file never names code to import."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rtx.errors import UserError, unknown_name
+from rtx.models.protocol import Model
+from rtx.models.rt1.config import RT1Config
+from rtx.models.rt1.model import RT1
+from rtx.spec import to_json
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Family:
+    """One row of the table: the class of the config, and how a model is made from it."""
+
+    config: type
+    build: Callable[[Any], Model]
+
+
+FAMILIES: Mapping[str, Family] = {"rt1": Family(config=RT1Config, build=RT1)}
+
+
+def build_model(config: Any) -> Model:
+    """The model a config describes, by the config's type. Raises UserError for a type outside the table."""
+    return FAMILIES[_family_of(config)].build(config)
+
+
+def model_to_json(model: Model) -> dict[str, Any]:
+    """`{"family": name, "config": {...}}`, plain JSON data."""
+    return {"family": _family_of(model.config), "config": to_json(model.config)}
+
+
+def model_from_json(data: Mapping[str, Any]) -> Model:
+    """Inverse of `model_to_json`. Raises UserError: unknown family or key, value out of range."""
+    missing = {"family", "config"} - set(data)
+    if missing:
+        raise UserError(f"model description lacks {', '.join(sorted(missing))}; expected an object with family and config")
+    if data["family"] not in FAMILIES:
+        raise unknown_name("model family", str(data["family"]), FAMILIES)
+    family = FAMILIES[data["family"]]
+    names = [field.name for field in dataclasses.fields(family.config)]
+    for key in data["config"]:
+        if key not in names:
+            raise unknown_name(f"key in the config of model family {data['family']}", key, names)
+    # JSON has no tuples, and configs hold no lists.
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in data["config"].items()}
+    return family.build(family.config(**values))
+
+
+def _family_of(config: Any) -> str:
+    for name, family in FAMILIES.items():
+        if type(config) is family.config:
+            return name
+    raise UserError(f"{type(config).__name__} is not a model config; model families are {', '.join(sorted(FAMILIES))}")

@@ -1,0 +1,1 @@
+"""RT-1 style policies: FiLM-conditioned image tokens, TokenLearner, a transformer, one token per action dimension."""
