@@ -103,7 +103,7 @@ def write_rlds(
     WorldError for a full or read-only disk.
     """
     target = out / name / version
-    _check_request(target, name, version, splits)
+    _check_request(out, target, name, version, splits)
     part = out / f".{name}-{version}.part"
     with disk_errors(target), _tensorflow_disk_errors():
         shutil.rmtree(part, ignore_errors=True)  # an earlier run died here
@@ -118,13 +118,15 @@ def write_rlds(
     return target
 
 
-def _check_request(target: Path, name: str, version: str, splits: Mapping[str, Any]) -> None:
+def _check_request(out: Path, target: Path, name: str, version: str, splits: Mapping[str, Any]) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"data set name {name!r}: expected lower-case letters, digits and underscores, a letter first")
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
         raise UserError(f"data set version {version!r}: expected three numbers like 1.0.0")
     if not splits:
         raise UserError(f"data set {name!r}: no split to write")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; expected a folder to write data sets into")
     if target.exists():
         raise UserError(f"{target} exists already; delete it, or choose another folder or version")
 
@@ -151,11 +153,11 @@ def _build(
             return {split: self._generate_examples(episodes) for split, episodes in splits.items()}
 
         def _generate_examples(self, episodes: Callable[[], Iterable[RldsEpisode]]) -> Iterator[tuple[str, Any]]:
-            count = 0
-            for count, episode in enumerate(episodes(), start=1):
+            episode = None
+            for episode in episodes():
                 yield episode.key, _encoded(episode, features)
                 on_episode()
-            if not count:
+            if episode is None:
                 raise UserError(f"data set {name!r}: a split without episodes; leave the split out")
 
     Builder.name = name
