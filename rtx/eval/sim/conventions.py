@@ -11,7 +11,7 @@ one-hot terminate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,9 +177,7 @@ def raw_step(
     return _nested(leaves)
 
 
-def _split(
-    vector: np.ndarray, fields: tuple[Field, ...] | tuple[Any, ...], table: Mapping[str, tuple[str, ...]]
-) -> dict[str, np.ndarray]:
+def _split(vector: np.ndarray, fields: Sequence[Field], table: Mapping[str, tuple[str, ...]]) -> dict[str, np.ndarray]:
     at = field_slices(fields)
     return {path: np.concatenate([vector[at[name]] for name in parts]).astype(np.float32) for path, parts in table.items()}
 

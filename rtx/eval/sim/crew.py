@@ -10,8 +10,10 @@ A child whose parent dies, even by SIGKILL, ends at once: nothing goes on writin
 from __future__ import annotations
 
 import collections
+import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -166,15 +168,21 @@ def _ready(children: Sequence[_Child]) -> list[_Child]:
 
 
 def _serve(pipe: Connection, target: Callable[..., Callable[[Any], Any]], args: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business; it ends its children
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    answer = target(*args)
-    while (work := pipe.recv()) is not None:
-        try:
-            pipe.send(answer(work))
-        except (UserError, WorldError) as error:
-            pipe.send(error)
-        except Exception:  # the edge of a process: raised again in the parent
-            pipe.send(RuntimeError("in a worker process:\n" + traceback.format_exc()))
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent hung up
+        answer = target(*args)
+        while (work := pipe.recv()) is not None:
+            pipe.send(_outcome(answer, work))
+
+
+def _outcome(answer: Callable[[Any], Any], work: Any) -> Any:
+    try:
+        return answer(work)
+    except (UserError, WorldError) as error:
+        return error
+    except Exception:  # the edge of a process: raised again in the parent
+        return RuntimeError("in a worker process:\n" + traceback.format_exc())
 
 
 def _die_with_parent() -> None:
