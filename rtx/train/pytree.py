@@ -35,9 +35,9 @@ def unflatten_like(tree: Any, flat: Mapping[str, Any]) -> Any:
     return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(tree), [flat[path] for path in flatten(tree)])
 
 
-def abstract(tree: Any) -> Any:
-    """Shape, dtype and sharding of every leaf: what a restore needs as its target."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None)), tree)
+def abstract(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+    """Shape, dtype and where to put every leaf: what a restore needs as its target."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
 
 def num_elements(tree: Any) -> int:

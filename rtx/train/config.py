@@ -1,0 +1,214 @@
+"""What a training run is: one frozen tree of values, complete, checked before any file or device is touched.
+
+Experiments are functions that return a `TrainConfig` (see `configs/`). Single values change on the command line
+(`rtx.train.overrides`); the resolved tree is written into the run folder and into every checkpoint as JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rtx.errors import UserError
+from rtx.models.families import build_model, model_from_json, model_to_json
+from rtx.spec import CAMERA_ROLES, to_json
+from rtx.train import fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """One data set of the mixture: prepared already (`prepared`), or a catalogue `record` to prepare from `source` first."""
+
+    prepared: str = ""  # folder written by `rtx data prepare`; with `record`, where to write it ("" = in the user's cache)
+    record: str = ""  # name in the catalogue (`rtx data list`)
+    source: str = ""  # TFDS folder with the TFRecord shards, or its parent
+    weight: float = 1.0  # share of the samples, relative to the other sets
+
+    def problems(self, where: str) -> list[str]:
+        found = []
+        if not (math.isfinite(self.weight) and self.weight > 0):
+            found.append(f"{where}.weight {self.weight} must be above 0")
+        if self.source and not self.record:
+            found.append(f"{where}.source is given but {where}.record is not: name the catalogue record that describes it")
+        if not (self.prepared or self.record):
+            found.append(f"{where} needs either prepared (a prepared folder) or record and source")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    sets: tuple[DataSet, ...]
+    roles: tuple[str, ...] = ("primary",)
+    image_size: tuple[int, int] = (128, 128)  # (height, width) pixels fed to the model
+    history: int = 1  # frames
+    chunk: int = 1  # actions predicted at once
+    batch_size: int = 32  # samples of one step, over all hosts
+    seed: int = 0  # of the order of samples
+    cache_bytes: int = 0  # decoded frames kept in memory; 0 = none
+    num_threads: int = 2  # decoding threads
+
+    def problems(self) -> list[str]:
+        found = [line for i, one in enumerate(self.sets) for line in one.problems(f"data.sets.{i}")]
+        if not self.sets:
+            found.append("data.sets is empty: name at least one data set")
+        if unknown := [role for role in self.roles if role not in CAMERA_ROLES]:
+            found.append(f"data.roles: {', '.join(unknown)} unknown; roles are {', '.join(CAMERA_ROLES)}")
+        if not self.roles or len(set(self.roles)) != len(self.roles):
+            found.append(f"data.roles {self.roles} must be distinct and at least one")
+        if min(self.image_size) < 8:
+            found.append(f"data.image_size {self.image_size} must be at least 8 x 8 pixels")
+        found += _below(self, "data", 1, "history", "chunk", "batch_size", "num_threads")
+        return found + _below(self, "data", 0, "seed", "cache_bytes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """Random changes of the training images, drawn anew for every sample, camera and operation. 0 = off."""
+
+    shift_px: int = 4  # largest shift in each direction
+    brightness: float = 0.2  # factor in 1 - x .. 1 + x
+    contrast: float = 0.2  # factor in 1 - x .. 1 + x, about the image's mean
+    hue: float = 0.05  # turn of the colour circle in -x .. x; 1 = all the way round
+
+    def problems(self) -> list[str]:
+        found = _below(self, "train.augment", 0, "shift_px", "brightness", "contrast", "hue")
+        return found + _above(self, "train.augment", 1, "brightness", "contrast", "hue")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizationConfig:
+    num_steps: int = 1000
+    lr: float = 3e-4  # peak of AdamW's learning rate
+    warmup_steps: int = 50  # linear from 0
+    final_lr: float = 0.0  # share of `lr` at the end of the cosine
+    weight_decay: float = 1e-4  # on matrices and kernels only, not on biases and scales
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float | None = 1.0  # of the gradient; none = no clipping
+    ema: float | None = None  # decay of averaged parameters; none = not kept. They are evaluated and served when kept
+    max_nonfinite: int = 20  # updates skipped in a row before the run stops
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def problems(self) -> list[str]:
+        found = _below(self, "train", 1, "num_steps", "max_nonfinite")
+        found += _below(self, "train", 0, "warmup_steps", "final_lr", "weight_decay") + _above(self, "train", 1, "final_lr")
+        if not 0 < self.lr < 10:
+            found.append(f"train.lr {self.lr} must be above 0 and below 10")
+        if self.warmup_steps >= self.num_steps:
+            found.append(f"train.warmup_steps {self.warmup_steps} must be below train.num_steps {self.num_steps}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            found.append(f"train.betas {self.betas} must be in [0, 1)")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            found.append(f"train.clip_norm {self.clip_norm} must be above 0, or none")
+        if self.ema is not None and not 0 < self.ema < 1:
+            found.append(f"train.ema {self.ema} must be between 0 and 1, or none")
+        return found + self.augment.problems()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    seed: int = 0  # of the first parameters, dropout and augmentation
+    log_every: int = 10  # steps
+    eval_every: int = 500  # steps; 0 = only at the end
+    eval_batches: int = 8  # batches of the validation split; 0 = no validation
+    save_every: int = 500  # steps; the last step is always saved
+    keep: int = 2  # checkpoints kept
+
+    def problems(self) -> list[str]:
+        found = _below(self, "run", 1, "log_every", "save_every") + _below(self, "run", 0, "seed", "eval_every", "eval_batches")
+        return found + _below(self, "run", 2, "keep")
+
+
+FROM_DATA = ("roles", "history", "chunk", "image_size")
+"""Names of model fields that repeat a field of `DataConfig`: one source, so that they cannot disagree."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """`model` is the config of one of the model families. Its `FROM_DATA` fields are taken from `data`, whatever they held."""
+
+    data: DataConfig
+    model: Any
+    train: OptimizationConfig = field(default_factory=OptimizationConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        problems = self.data.problems() + self.train.problems() + self.run.problems()
+        try:
+            shared = {name: getattr(self.data, name) for name in FROM_DATA if hasattr(self.model, name)}
+            object.__setattr__(self, "model", dataclasses.replace(self.model, **shared))
+            build_model(self.model)
+        except UserError as error:
+            problems.append(f"model: {error}")
+        if problems:
+            raise UserError("the configuration cannot be used:\n" + "\n".join(f"  {line}" for line in problems))
+
+
+def config_to_json(config: TrainConfig) -> dict[str, Any]:
+    """The resolved configuration; the model as `{"family", "config"}`."""
+    return {
+        "data": to_json(config.data),
+        "model": model_to_json(build_model(config.model)),
+        "train": to_json(config.train),
+        "run": to_json(config.run),
+    }
+
+
+def config_from_json(data: Mapping[str, Any]) -> TrainConfig:
+    """Inverse of `config_to_json`. Raises UserError for a key or value that does not fit."""
+    missing = [name for name in ("data", "model", "train", "run") if name not in data]
+    if missing:
+        raise UserError(f"this is not a training configuration: it lacks {', '.join(missing)}")
+    return TrainConfig(
+        data=fields.from_json(DataConfig, data["data"], "data"),
+        model=model_from_json(data["model"]).config,
+        train=fields.from_json(OptimizationConfig, data["train"], "train"),
+        run=fields.from_json(RunConfig, data["run"], "run"),
+    )
+
+
+def fingerprint(config: TrainConfig) -> str:
+    """Sixteen hexadecimal digits that change with any value that changes the result (see `FREE`)."""
+    kept = {path: value for path, value in fields.leaves(config_to_json(config)).items() if not _is_free(path)}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+FREE = (
+    "run.log_every", "run.eval_every", "run.eval_batches", "run.save_every", "run.keep", "data.cache_bytes", "data.num_threads",
+    "data.sets.*.prepared", "data.sets.*.source",
+)  # fmt: skip
+"""Leaves that may change when a run is resumed: the parameters that come out do not depend on them (where data lie is
+free because what they hold is checked by the loader's fingerprint)."""
+
+
+def _is_free(path: str) -> bool:
+    wild = ".".join("*" if part.isdecimal() else part for part in path.split("."))
+    return wild in FREE
+
+
+def changed_leaves(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """`path: old -> new` of the leaves of two configurations (as JSON) that differ and are not free."""
+    before, after = fields.leaves(old), fields.leaves(new)
+    return [
+        f"{path}: {_shown(before, path)} -> {_shown(after, path)}"
+        for path in dict.fromkeys([*before, *after])
+        if not _is_free(path) and _shown(before, path) != _shown(after, path)
+    ]
+
+
+def _shown(values: Mapping[str, Any], path: str) -> str:
+    return repr(values[path]) if path in values else "(absent)"
+
+
+def _below(value: Any, where: str, low: float, *names: str) -> list[str]:
+    return [
+        f"{where}.{name} {getattr(value, name)} must be at least {low}" for name in names if not getattr(value, name) >= low
+    ]
+
+
+def _above(value: Any, where: str, high: float, *names: str) -> list[str]:
+    return [f"{where}.{name} {getattr(value, name)} must be at most {high}" for name in names if getattr(value, name) > high]

@@ -1,0 +1,113 @@
+"""From the data part of a configuration to what the loop consumes: mixture, tokenizer, contract, loaders."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtx.data import catalogue
+from rtx.data.loader import Loader
+from rtx.data.mixture import Mixture, MixtureEntry
+from rtx.data.prepare import prepare
+from rtx.data.prepared import PreparedSet
+from rtx.errors import UserError
+from rtx.models.text import WordTokenizer
+from rtx.spec import Batch, Contract
+from rtx.train.cache import cache_dir
+from rtx.train.config import DataSet, TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    mixture: Mixture
+    tokenizer: WordTokenizer
+    contract: Contract
+
+
+def open_inputs(config: TrainConfig) -> Inputs:
+    """Opens (and first prepares, where asked to) every data set. Raises UserError for a set that is not where it should be."""
+    sets = [_open_set(one, f"data.sets.{i}") for i, one in enumerate(config.data.sets)]
+    entries = tuple(MixtureEntry(prepared=s, weight=one.weight) for s, one in zip(sets, config.data.sets, strict=True))
+    mixture = Mixture(entries=entries)
+    _check_model(config, mixture)
+    return Inputs(
+        mixture=mixture,
+        tokenizer=WordTokenizer.from_texts(
+            mixture.languages, max_length=config.model.text_length, max_words=config.model.text_vocabulary - 2
+        ),
+        contract=mixture.contract(
+            roles=config.data.roles, image_size=config.data.image_size, history=config.data.history, chunk=config.data.chunk
+        ),
+    )
+
+
+def _open_set(one: DataSet, where: str) -> PreparedSet:
+    if not one.record:
+        return PreparedSet.open(Path(one.prepared))
+    record = catalogue.find(one.record)
+    if not one.source:
+        raise UserError(
+            f"{where}.source is not set: where are the TFRecord shards of {one.record}? "
+            f"Add --set {where}.source=FOLDER (the folder with dataset_info.json)"
+        )
+    source = Path(one.source).expanduser()
+    key = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:12]
+    out = Path(one.prepared) if one.prepared else cache_dir() / "prepared" / f"{one.record}-{key}"
+    return prepare(record, source, out)
+
+
+def _check_model(config: TrainConfig, mixture: Mixture) -> None:
+    names = [entry.prepared.name for entry in mixture.entries]
+    if len(names) > config.model.max_embodiments:
+        raise UserError(
+            f"model.max_embodiments {config.model.max_embodiments} is less than the {len(names)} data sets: {names}"
+        )
+
+
+def make_loader(inputs: Inputs, config: TrainConfig, *, split: str, start: int) -> Loader:
+    data = config.data
+    return Loader(
+        inputs.mixture,
+        batch_size=data.batch_size,
+        history=data.history,
+        chunk=data.chunk,
+        roles=data.roles,
+        image_size=data.image_size,
+        tokenize=inputs.tokenizer.encode,
+        seed=data.seed,
+        split=split,
+        start=start,
+        num_threads=data.num_threads,
+        cache_bytes=data.cache_bytes,
+    )
+
+
+def empty_batch(contract: Contract, text_length: int, batch_size: int) -> Batch:
+    """A batch of zeros with the loader's shapes and dtypes: what a model is initialised from."""
+    b, t, k, a = batch_size, contract.history, contract.chunk, contract.action.width
+    p = sum(field.width for field in contract.proprio)
+    return Batch(
+        images={role: np.zeros((b, t, *contract.image_size, 3), np.uint8) for role in contract.roles},
+        image_mask={role: np.ones((b, t), bool) for role in contract.roles},
+        history_mask=np.ones((b, t), bool),
+        proprio=np.zeros((b, t, p), np.float32),
+        text=np.zeros((b, text_length), np.int32),
+        action=np.zeros((b, k, a), np.float32),
+        action_mask=np.ones((b, k, a), bool),
+        embodiment=np.zeros(b, np.int32),
+        sample=np.zeros(b, np.int64),
+    )
+
+
+def describe(inputs: Inputs) -> list[dict[str, Any]]:
+    """One row per data set: name, share of the samples, train episodes and steps."""
+    mixture = inputs.mixture
+    columns = zip(mixture.entries, mixture.shares(), mixture.num_steps("train"), strict=True)
+    return [
+        {"name": e.prepared.name, "share": share, "episodes": e.prepared.split("train").num_episodes, "steps": steps}
+        for e, share, steps in columns
+    ]

@@ -1,0 +1,172 @@
+"""The training run, as one story: open the data, build the model, restore or start, then step, look and save.
+
+    train(config, run_dir)      the same call goes on after any kill, with the batches and numbers that would have come
+
+Nothing in the loop waits for the device but the log line (every `log_every` steps), validation and saving.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import flax
+import jax
+import orbax.checkpoint as ocp
+
+import rtx
+from rtx import progress
+from rtx.data.loader import Loader
+from rtx.errors import UserError, WorldError
+from rtx.models.families import build_model, model_to_json
+from rtx.models.protocol import Model
+from rtx.spec import Batch, to_json
+from rtx.train import checkpoint, imitation, pytree
+from rtx.train.cache import keep_compiled_programs
+from rtx.train.config import TrainConfig, config_to_json, fingerprint
+from rtx.train.inputs import Inputs, describe, empty_batch, make_loader, open_inputs
+from rtx.train.metrics import MetricsFile
+from rtx.train.observe import Validation, Window
+from rtx.train.preemption import Preempted, Preemption
+from rtx.train.run_dir import CHECKPOINTS, METRICS, claim
+from rtx.train.state import TrainState, from_tree, init_state, to_tree
+
+log = logging.getLogger(__name__)
+
+
+def train(config: TrainConfig, run_dir: Path) -> Path:
+    """Trains to the end, from the newest checkpoint in `run_dir` if there is one. Returns the last checkpoint's folder.
+
+    Raises UserError for data, a folder or a configuration that does not fit, WorldError for a disk that cannot be
+    written at the end or gradients that stay non-finite, `Preempted` (exit code 75) after SIGTERM, with the state saved.
+    """
+    keep_compiled_programs()
+    with claim(run_dir, config), Preemption() as preemption, contextlib.ExitStack() as stack:
+        inputs = open_inputs(config)
+        model = build_model(config.model)
+        optimizer = imitation.make_optimizer(config.train)
+        state, start = _restore_or_init(config, run_dir, inputs, model)
+        _first_lines(config, inputs, state, start)
+        last = config.train.num_steps
+        if start == last:
+            log.info("nothing to do: step %d of %d is saved", start, last)
+            return run_dir / CHECKPOINTS / str(last)
+
+        step_fn = jax.jit(imitation.make_step(model, optimizer, config.train), donate_argnums=0)
+        metrics = stack.enter_context(MetricsFile(run_dir / METRICS, step=start))
+        validation = Validation(config, inputs, model)
+        saver = _Saver(config, run_dir, inputs, model, metrics)
+        window = Window(config, metrics)
+        loader = stack.enter_context(make_loader(inputs, config, split="train", start=start * config.data.batch_size))
+        advance = stack.enter_context(progress.bar("train", last, done=start))
+
+        for step, (batch, wait_s) in enumerate(_timed(loader), start=start + 1):
+            state, values = step_fn(state, imitation.place(batch))
+            window.add(step, values, wait_s=wait_s)
+            is_last, is_stopping = step == last, preemption.requested
+            if is_last or is_stopping or step % config.run.log_every == 0:
+                window.log()
+            advance(1, window.note)
+            window.pause()
+            if is_last or (config.run.eval_every and step % config.run.eval_every == 0):
+                validation.log(state, step, metrics)
+            if is_last or is_stopping or step % config.run.save_every == 0:
+                saver.save(state, step, loader, must=is_last or is_stopping)
+            window.resume()
+            if is_last:
+                break
+            if is_stopping:
+                raise Preempted
+    return run_dir / CHECKPOINTS / str(last)
+
+
+def _timed(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
+    """Each batch with the seconds the loop waited for it."""
+    iterator = iter(batches)
+    while True:
+        start = time.monotonic()
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        yield batch, time.monotonic() - start
+
+
+def _restore_or_init(config: TrainConfig, run_dir: Path, inputs: Inputs, model: Model) -> tuple[TrainState, int]:
+    """The state to go on from and the steps it has behind it. Raises UserError where the data are not those of the run."""
+    optimizer = imitation.make_optimizer(config.train)
+    example = empty_batch(inputs.contract, config.model.text_length, batch_size=1)
+    init = partial(init_state, model, optimizer, seed=config.run.seed, ema=config.train.ema is not None)
+    target = pytree.abstract(to_tree(jax.eval_shape(init, example)), jax.sharding.SingleDeviceSharding(jax.devices()[0]))
+    restored = checkpoint.restore(run_dir / CHECKPOINTS, target)
+    if restored is None:
+        return jax.jit(init)(example), 0
+    _check_same_data(restored, inputs, model)
+    return from_tree(restored.state), restored.step
+
+
+def _check_same_data(restored: checkpoint.Restored, inputs: Inputs, model: Model) -> None:
+    """The paths of the data may change when a run goes on; what is found there may not."""
+    then, now = restored.side, _side_files(inputs, model, config={}, loader_state={})
+    changed = [name for name in ("contract", "tokenizer", "model") if then.to_json()[name] != now.to_json()[name]]
+    if changed:
+        raise UserError(
+            f"the data are not those this run was trained on: {' and '.join(changed)} differ from {restored.path}. "
+            "Point data.sets at the same prepared data, or start a new run folder"
+        )
+
+
+def _side_files(
+    inputs: Inputs, model: Model, *, config: Mapping[str, Any], loader_state: Mapping[str, Any]
+) -> checkpoint.SideFiles:
+    return checkpoint.SideFiles(
+        contract=inputs.contract,
+        model=model_to_json(model),
+        tokenizer=inputs.tokenizer.to_json(),
+        data=loader_state,
+        config=config,
+    )
+
+
+class _Saver:
+    """Saves; a save that fails in the middle of a run is reported and training goes on, for the previous one is intact."""
+
+    def __init__(self, config: TrainConfig, run_dir: Path, inputs: Inputs, model: Model, metrics: MetricsFile) -> None:
+        self._config = config
+        self._root = run_dir / CHECKPOINTS
+        self._inputs = inputs
+        self._model = model
+        self._metrics = metrics
+
+    def save(self, state: TrainState, step: int, loader: Loader, *, must: bool) -> None:
+        """Raises WorldError if it cannot be saved and `must`."""
+        side = _side_files(self._inputs, self._model, config=config_to_json(self._config), loader_state=to_json(loader.state()))
+        try:
+            checkpoint.save(self._root, step=step, state=to_tree(state), side=side, keep=self._config.run.keep)
+        except WorldError as error:
+            if must:
+                raise
+            log.error("checkpoint not saved, training goes on: step=%d %s", step, error)
+            self._metrics.write(step=step, kind="event", event="save failed", reason=str(error))
+
+
+def _first_lines(config: TrainConfig, inputs: Inputs, state: TrainState, start: int) -> None:
+    """What an operator wants to know before waiting."""
+    device = jax.devices()[0]
+    log.info(
+        "versions: rtx=%s python=%s jax=%s flax=%s orbax=%s",
+        rtx.__version__, platform.python_version(), jax.__version__, flax.__version__, ocp.__version__,
+    )  # fmt: skip
+    log.info("devices: platform=%s kind=%s count=%d", device.platform, device.device_kind, jax.device_count())
+    log.info("config: fingerprint=%s contract=%s", fingerprint(config), inputs.contract.fingerprint())
+    for row in describe(inputs):
+        log.info("data set: name=%s share=%.4g episodes=%d steps=%d", row["name"], row["share"], row["episodes"], row["steps"])
+    log.info("words: known=%d", inputs.tokenizer.size - 2)
+    log.info("parameters: count=%d", pytree.num_elements(state.variables["params"]))
+    log.info("start: step=%d of %d %s", start, config.train.num_steps, "resumed" if start else "new run")

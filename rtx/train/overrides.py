@@ -1,0 +1,106 @@
+"""From the command line to a `TrainConfig`: the file and function to run, and the leaves to change.
+
+    load_config("configs/tiny.py:bridge", ["train.lr=1e-4", "data.sets.0.source=/data/bridge_dataset/1.0.0"])
+
+A configuration file is Python that the user names; it is run. Nothing read from data is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rtx.errors import UserError, unknown_name
+from rtx.train import fields
+from rtx.train.config import FROM_DATA, TrainConfig
+
+
+def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
+    """`config` with each `path=value` applied in order. Raises UserError for a path that is no leaf or a value of another type.
+
+    The result is validated once, at the end: two settings may be valid only together.
+    """
+    if not settings:
+        return config
+    groups = {name: getattr(config, name) for name in fields.hints(TrainConfig)}
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f"{setting!r}: expected path=value, as in train.lr=1e-4")
+        path = path.strip()
+        name, _, rest = path.partition(".")
+        if name not in groups or not rest:
+            raise unknown_name("key", path, [leaf for group, v in groups.items() for leaf in fields.leaves(v, group)])
+        if name == "model" and rest in FROM_DATA:
+            raise UserError(f"{path} follows from the data; set data.{rest} instead")
+        groups[name] = fields.replace_leaf(groups[name], rest, text, whole=path)
+    return TrainConfig(**groups)
+
+
+def load_config(target: str, settings: Sequence[str] = ()) -> TrainConfig:
+    """The configuration that the function of `path.py:function` returns, with `settings` applied.
+
+    `:function` may be left out where the file has only one. Raises UserError for what is missing or fails in the file.
+    """
+    name, colon, function = target.rpartition(":")
+    path, function = (Path(name), function) if colon else (Path(target), "")
+    functions = config_functions(_run_file(path))
+    if not functions:
+        raise UserError(f"{path} holds no configuration: expected a function without arguments annotated `-> TrainConfig`")
+    if function and function not in functions:
+        raise unknown_name(f"configuration in {path}", function, functions)
+    if not function and len(functions) > 1:
+        listed = ", ".join(f"{path}:{choice}" for choice in functions)
+        raise UserError(f"{path} holds {len(functions)} configurations; choose one of {listed}")
+    build = functions[function] if function else next(iter(functions.values()))
+    config = _guarded(path, build)
+    if not isinstance(config, TrainConfig):
+        raise UserError(f"{path}:{build.__name__} returned {type(config).__name__}, expected a TrainConfig")
+    return override(config, settings)
+
+
+def config_functions(module: ModuleType) -> dict[str, Callable[[], TrainConfig]]:
+    """The public functions of a module that say they return a TrainConfig and need no argument, in the order of the file."""
+    found: dict[str, Callable[[], TrainConfig]] = {}
+    for name, value in vars(module).items():
+        if name.startswith("_") or not inspect.isfunction(value) or value.__module__ != module.__name__:
+            continue
+        signature = inspect.signature(value)
+        needs = [p for p in signature.parameters.values() if p.default is p.empty]
+        if signature.return_annotation in (TrainConfig, "TrainConfig") and not needs:
+            found[name] = value
+    return found
+
+
+def _run_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        near = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        raise UserError(f"no such configuration file: {path}" + (f"; {path.parent} has {', '.join(near)}" if near else ""))
+    name = f"rtx_config_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} is not a Python file; expected configs/name.py or configs/name.py:function")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses defined in the file look themselves up there
+    loader = spec.loader
+    _guarded(path, lambda: loader.exec_module(module))
+    return module
+
+
+def _guarded(path: Path, run: Callable[[], Any]) -> Any:
+    """Errors of the user's file, at the line of the user's file."""
+    try:
+        return run()
+    except UserError:
+        raise
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+        line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else "?")
+        raise UserError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
