@@ -1,0 +1,167 @@
+"""From draws to rows of a batch: step table -> windows, masks, model-space numbers; byte index -> pictures; texts -> tokens.
+
+    (data set, window) --windows.py--> rows of the step table --+-- action, proprio --Normalizer--> model space
+                                                                +-- frames.py ---> uint8 RGB, each frame decoded once
+                                                                +-- instruction --tokenize, once per text--> int32
+
+An `Assembler` is shared by all threads of a loader: it holds mapped tables, caches and a bounded number of open files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int32, Int64
+
+from rtx.data.frames import Frames, ShardFiles
+from rtx.data.mixture import Mixture, MixtureEntry
+from rtx.data.windows import Windows, windows
+from rtx.errors import UserError
+from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, Batch, Contract, action_normalizer, proprio_normalizer
+
+Tokenize = Callable[[Sequence[str]], np.ndarray]
+"""Texts to int32 [n, l], the same l always, 0 = padding (`rtx.models.text`)."""
+PADDING_SAMPLE = -1
+"""`Batch.sample` of rows that only fill up the last batch of a pass; their `action_mask` is False."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which windows make up a batch, one element per row. `number` is what becomes `Batch.sample`."""
+
+    number: Int64[np.ndarray, " n"]
+    entry: Int32[np.ndarray, " n"]
+    window: Int64[np.ndarray, " n"]
+
+    def __getitem__(self, rows: slice) -> Plan:
+        return Plan(number=self.number[rows], entry=self.entry[rows], window=self.window[rows])
+
+
+class Assembler:
+    """Fills batches for one mixture, split and window shape."""
+
+    def __init__(self, mixture: Mixture, contract: Contract, *, split: str, tokenize: Tokenize, cache_bytes: int = 0) -> None:
+        """`cache_bytes`: decoded pictures stay in memory if those of the whole mixture fit into so many bytes."""
+        self.contract = contract
+        roles, size = contract.roles, contract.image_size
+        needed = sum(Frames.num_bytes(e.prepared.split(split), size) * len(_having(e, roles)) for e in mixture.entries)
+        self.caches_frames = needed <= cache_bytes
+        self._files = ShardFiles()
+        self._tables = [_Table(e, contract, split=split, files=self._files, keep=self.caches_frames) for e in mixture.entries]
+        self._texts = _Texts(tokenize)
+        self._text_width = self._texts.tokens(self._tables[0].languages[:1] or ("",)).shape[1]
+
+    def empty(self, num_rows: int) -> Batch:
+        """A batch to be filled. Fresh memory each time: jax may keep a host array instead of copying it."""
+        c, n = self.contract, num_rows
+        pixels = (n, c.history, *c.image_size, 3)
+        return Batch(
+            images={role: np.zeros(pixels, np.uint8) for role in c.roles},
+            image_mask={role: np.zeros((n, c.history), bool) for role in c.roles},
+            history_mask=np.zeros((n, c.history), bool),
+            proprio=np.zeros((n, c.history, sum(f.width for f in CANONICAL_PROPRIO)), np.float32),
+            text=np.zeros((n, self._text_width), np.int32),
+            action=np.zeros((n, c.chunk, CANONICAL_ARM.width), np.float32),
+            action_mask=np.zeros((n, c.chunk, CANONICAL_ARM.width), bool),
+            embodiment=np.zeros(n, np.int32),
+            sample=np.full(n, PADDING_SAMPLE, np.int64),
+        )
+
+    def fill(self, batch: Batch, plan: Plan, rows: slice) -> None:
+        """Writes the `rows` of `plan` into the same rows of `batch`. Threads may fill different rows at once."""
+        first, part = rows.start, plan[rows]
+        batch.embodiment[rows], batch.sample[rows] = part.entry, part.number
+        for e in np.unique(part.entry):
+            of_entry = np.flatnonzero(part.entry == e)
+            self._fill_entry(batch, self._tables[e], part.window[of_entry], of_entry + first)
+        batch.action_mask[rows] &= (part.number != PADDING_SAMPLE)[:, None, None]
+
+    def close(self) -> None:
+        self._files.close()
+
+    def _fill_entry(self, batch: Batch, table: _Table, steps: np.ndarray, rows: np.ndarray) -> None:
+        at = windows(table.episode_start, steps, history=self.contract.history, chunk=self.contract.chunk)
+        batch.history_mask[rows] = at.history_mask
+        batch.proprio[rows] = table.normalize_proprio(table.proprio[at.history])
+        batch.action[rows] = table.normalize_action(table.action[at.chunk])
+        batch.action_mask[rows] = at.chunk_mask[..., None] & table.action_mask
+        batch.text[rows] = self._texts.tokens([table.languages[i] for i in table.language_id[steps]])
+        for role, frames in table.frames.items():
+            batch.image_mask[role][rows] = at.history_mask & frames.present(at.history)
+            _fill_pictures(batch.images[role], frames, at, rows)
+
+
+def _fill_pictures(images: np.ndarray, frames: Frames, at: Windows, rows: np.ndarray) -> None:
+    """Decodes each different frame once and copies it to everywhere it is seen."""
+    history = at.history.shape[1]
+    flat = images.reshape(-1, *images.shape[2:])
+    places = (rows[:, None] * history + np.arange(history)).reshape(-1)
+    different, which = np.unique(at.history, return_inverse=True)
+    which = which.reshape(-1)
+    seen_at = np.split(places[np.argsort(which, kind="stable")], np.cumsum(np.bincount(which))[:-1])
+    for i, picture in frames.decoded(different):
+        for place in seen_at[i]:
+            flat[place] = picture
+
+
+class _Table:
+    """One data set of the mixture, ready to be indexed by rows of its step table."""
+
+    def __init__(self, entry: MixtureEntry, contract: Contract, *, split: str, files: ShardFiles, keep: bool) -> None:
+        prepared = entry.prepared
+        part = prepared.split(split)
+        # np.asarray: plain views of the maps; indexing an np.memmap itself costs several times as much.
+        self.episode_start = np.asarray(part.episode_start)
+        self.action, self.proprio = np.asarray(part.action), np.asarray(part.proprio)
+        self.language_id, self.languages = np.asarray(part.language_id), prepared.languages
+        self.action_mask = np.asarray(part.action_mask, bool)
+        self.normalize_action = action_normalizer(CANONICAL_ARM, prepared.statistics.action).forward
+        self.normalize_proprio = proprio_normalizer(prepared.statistics.proprio).forward
+        label, size = f"data set {prepared.name!r}, split {split!r}", contract.image_size
+        self.frames: Mapping[str, Frames] = {
+            role: Frames(part, role, size=size, files=files, label=label, keep=keep) for role in _having(entry, contract.roles)
+        }
+
+
+def _having(entry: MixtureEntry, roles: Sequence[str]) -> list[str]:
+    return [role for role in roles if role in entry.prepared.roles]
+
+
+class _Texts:
+    """Tokens of instructions; each different one goes through `tokenize` once."""
+
+    def __init__(self, tokenize: Tokenize) -> None:
+        self._tokenize = tokenize
+        self._known: dict[str, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def tokens(self, texts: Sequence[str]) -> np.ndarray:
+        """int32 [n, l]. Raises UserError if `tokenize` gives anything else."""
+        with self._lock:
+            new = [text for text in dict.fromkeys(texts) if text not in self._known]
+            if new:
+                rows = np.asarray(self._tokenize(new))
+                if rows.ndim != 2 or len(rows) != len(new) or rows.dtype != np.int32:
+                    raise UserError(
+                        f"tokenize gave {rows.dtype}{list(rows.shape)} for {len(new)} texts, expected int32[{len(new)}, l]"
+                    )
+                self._known.update(zip(new, rows, strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+
+def batch_digest(batch: Batch) -> str:
+    """SHA-256 over every array of a batch (names, dtypes, shapes, bytes): equal digests, equal batches."""
+    digest = hashlib.sha256()
+    for field in dataclasses.fields(batch):
+        value = getattr(batch, field.name)
+        arrays = value if isinstance(value, Mapping) else {"": value}
+        for name in sorted(arrays):
+            array = np.ascontiguousarray(arrays[name])
+            digest.update(f"{field.name}.{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,110 @@
+"""Mixture: prepared data sets and how often each is drawn. Its order of entries is the model's embodiment index.
+
+A weight is per sample: a set of weight 2 gives twice the samples of a set of weight 1, whatever their sizes. With
+`balance=True` weights are multiplied by the number of training steps first, so equal weights mean equal epochs
+(Octo's and OpenVLA's convention).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rtx.data.order import Order, block_counts
+from rtx.data.prepared import PreparedSet
+from rtx.errors import UserError, unknown_name
+from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, Contract
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureEntry:
+    """One data set of a mixture. `weight` > 0, relative to the others'."""
+
+    prepared: PreparedSet
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """Data sets with weights. Raises UserError for no set, a repeated name or a weight that is not positive."""
+
+    entries: tuple[MixtureEntry, ...]
+    balance: bool = False
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"data set {e.prepared.name!r} has weight {e.weight}, expected a positive number"
+            for e in self.entries
+            if not 0 < e.weight < float("inf")
+        ]
+        problems += [f"data set {n!r} appears {self.names.count(n)} times" for n in set(self.names) if self.names.count(n) > 1]
+        if not self.entries:
+            problems.append("it has no data sets")
+        if problems:
+            raise UserError("mixture: " + "; ".join(problems))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(entry.prepared.name for entry in self.entries)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Every camera that at least one data set has, in the order they first appear."""
+        return tuple(dict.fromkeys(role for entry in self.entries for role in entry.prepared.roles))
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Every instruction of every data set once, sorted: what a word tokenizer is built from."""
+        return tuple(sorted({text for entry in self.entries for text in entry.prepared.languages}))
+
+    def num_steps(self, split: str) -> tuple[int, ...]:
+        """Steps, which are windows, of each data set's `split`."""
+        return tuple(int(entry.prepared.split(split).episode_start[-1]) for entry in self.entries)
+
+    def shares(self) -> tuple[float, ...]:
+        """The fraction of samples asked for from each data set; they sum to 1."""
+        steps = self.num_steps("train") if self.balance else (1,) * len(self.entries)
+        weights = [entry.weight * n for entry, n in zip(self.entries, steps, strict=True)]
+        return tuple(weight / sum(weights) for weight in weights)
+
+    def order(self, *, seed: int, split: str = "train") -> Order:
+        """Raises UserError if a data set's `split` is empty."""
+        return Order(seed=seed, names=self.names, shares=self.shares(), num_windows=self.num_steps(split))
+
+    def contract(self, *, roles: Sequence[str], image_size: tuple[int, int], history: int, chunk: int) -> Contract:
+        """What a model trained on this mixture promises. Raises UserError for a camera that no data set has."""
+        for role in roles:
+            if role not in self.roles:
+                raise unknown_name("camera role", role, self.roles, hint="No data set of the mixture has it.")
+        return Contract(
+            action=CANONICAL_ARM,
+            proprio=CANONICAL_PROPRIO,
+            roles=tuple(roles),
+            image_size=image_size,
+            history=history,
+            chunk=chunk,
+            embodiments={entry.prepared.name: entry.prepared.embodiment for entry in self.entries},
+            statistics={entry.prepared.name: entry.prepared.statistics for entry in self.entries},
+        )
+
+    def fingerprint(self, split: str) -> str:
+        """Changes with anything that decides which samples come and what they hold: sets, their content, weights."""
+        parts = [
+            (e.prepared.name, e.prepared.statistics.source, share, steps)
+            for e, share, steps in zip(self.entries, self.shares(), self.num_steps(split), strict=True)
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    def describe(self, split: str = "train") -> str:
+        """A table for people: per data set, episodes, steps, share asked for and realised, cameras."""
+        counts = block_counts(self.names, self.shares())
+        lines = [f"{'data set':24} {'episodes':>8} {'steps':>9} {'share':>7} {'realised':>8}  cameras"]
+        for entry, steps, share, count in zip(self.entries, self.num_steps(split), self.shares(), counts, strict=True):
+            num_episodes = entry.prepared.split(split).num_episodes
+            lines.append(
+                f"{entry.prepared.name:24} {num_episodes:8,} {steps:9,} {share:7.2%} {count / counts.sum():8.2%}"
+                f"  {', '.join(entry.prepared.roles)}"
+            )
+        return "\n".join(lines)
