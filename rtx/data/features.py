@@ -1,0 +1,198 @@
+"""What a TFDS directory says about itself: `features.json` as typed leaves, `dataset_info.json` as splits and shards.
+
+    <root>/<name>/<version>/features.json, dataset_info.json, <name>-<split>.tfrecord-00000-of-00012, ...
+
+A leaf under `steps/` is stored stacked: a number of shape [...] as one flat list over all steps, an image or string as one
+byte string per step, bool as int64, all under the key `steps/a/b`. Nothing here opens a shard.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rtx.errors import UserError, WorldError
+from rtx.files import read_json
+
+LeafKind = Literal["tensor", "image", "text", "other"]
+STEPS = "steps"
+_DEFAULT_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpec:
+    """One leaf. `names` is the way to it (a name may hold a slash itself); `shape` is per step, None where it varies."""
+
+    names: tuple[str, ...]
+    kind: LeafKind
+    dtype: str
+    shape: tuple[int | None, ...]
+    encoding: str  # "none", "zlib", "bytes"; of images "jpeg", "png", "" if not said
+
+    @property
+    def path(self) -> str:
+        """The key in the Example."""
+        return "/".join(self.names)
+
+    @property
+    def is_ragged(self) -> bool:
+        return self.kind != "image" and None in self.shape
+
+    @property
+    def size(self) -> int:
+        """Numbers per step; only of leaves that are not ragged."""
+        return math.prod(n or 0 for n in self.shape)
+
+    def __str__(self) -> str:
+        shape = ", ".join("?" if n is None else str(n) for n in self.shape)
+        encoding = "" if self.encoding in ("none", "") else f" ({self.encoding})"
+        return f"{self.path}: {self.kind if self.kind != 'tensor' else ''} {self.dtype}[{shape}]{encoding}".replace(":  ", ": ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    path: Path
+    num_episodes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One version of one data set on disk. `features` is keyed by `FeatureSpec.path`; `splits` holds shards in order."""
+
+    directory: Path
+    name: str
+    version: str
+    features: Mapping[str, FeatureSpec]
+    splits: Mapping[str, tuple[Shard, ...]]
+
+    def num_episodes(self, split: str) -> int:
+        return sum(shard.num_episodes for shard in self.splits[split])
+
+
+def open_source(path: Path, name: str = "") -> Source:
+    """Reads the two JSON files of `path`: a version folder, a data set folder (newest version), or a TFDS root holding `name`.
+
+    Raises UserError if there is no such data set, WorldError if its files are damaged or of an unreadable kind.
+    """
+    directory = _version_dir(Path(path).expanduser().absolute(), name)
+    info = read_json(directory / "dataset_info.json")
+    features = read_features(directory / "features.json")
+    file_format = str(info.get("fileFormat", "tfrecord"))
+    if file_format != "tfrecord":
+        raise WorldError(f"{directory}: its files are {file_format}, rtx reads tfrecord; convert it with `tfds convert_format`")
+    splits = {str(s.get("name")): _shards(directory, info, s, file_format) for s in info.get("splits", [])}
+    if not splits:
+        raise WorldError(f"{directory}/dataset_info.json lists no splits; the data set was not written to its end")
+    return Source(
+        directory=directory,
+        name=str(info.get("name", directory.parent.name)),
+        version=str(info.get("version", directory.name)),
+        features=features,
+        splits=splits,
+    )
+
+
+def read_features(path: Path) -> dict[str, FeatureSpec]:
+    """The leaves of a TFDS `features.json`, keyed by path."""
+    return features_of(read_json(path), where=str(path))
+
+
+def features_of(tree: Any, *, where: str) -> dict[str, FeatureSpec]:
+    """The leaves of a feature description as JSON. Raises WorldError if it is none, UserError if it has no steps."""
+    try:
+        leaves = {leaf.path: leaf for leaf in _leaves(_root(tree), (), ())}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WorldError(f"{where}: not a TFDS feature description ({error!r})") from error
+    if not any(path.startswith(f"{STEPS}/") for path in leaves):
+        raise UserError(
+            f"{where}: no leaf under {STEPS}/, so this is not an RLDS data set; it has {', '.join(leaves) or 'nothing'}"
+        )
+    return leaves
+
+
+def _version_dir(path: Path, name: str) -> Path:
+    candidates = [path, path / name] if name else [path]
+    for base in candidates:
+        if (base / "features.json").is_file():
+            return base
+        versions = [d for d in base.glob("*") if _VERSION.fullmatch(d.name) and (d / "features.json").is_file()]
+        if versions:
+            return max(versions, key=lambda d: tuple(int(n) for n in d.name.split(".")))
+    if not path.exists():
+        raise UserError(f"source folder {path} does not exist; pass the TFDS folder, <root>/<data set>/<version>")
+    inside = ", ".join(sorted(d.name for d in path.iterdir())[:8]) if path.is_dir() else "a file"
+    wanted = f" of {name!r}" if name else ""
+    places = f"there, in <version>/ or in {name or '<data set>'}/<version>/"
+    raise UserError(f"{path} holds no TFDS data set{wanted}: no features.json {places}; it holds {inside or 'nothing'}")
+
+
+def _shards(directory: Path, info: Mapping[str, Any], split: Mapping[str, Any], file_format: str) -> tuple[Shard, ...]:
+    lengths = [int(n) for n in split.get("shardLengths", [])]
+    template = split.get("filepathTemplate") or _DEFAULT_TEMPLATE
+    names = {"DATASET": info.get("name", directory.parent.name), "SPLIT": split.get("name"), "FILEFORMAT": file_format}
+    return tuple(
+        Shard(path=directory / _shard_name(template, names, i, len(lengths), directory), num_episodes=n)
+        for i, n in enumerate(lengths)
+    )
+
+
+def _shard_name(template: str, names: Mapping[str, Any], index: int, count: int, directory: Path) -> str:
+    numbers = {
+        "SHARD_INDEX": f"{index:05d}",
+        "NUM_SHARDS": f"{count:05d}",
+        "SHARD_X_OF_Y": f"{index:05d}-of-{count:05d}",
+    }
+    try:
+        return template.format(**names, **numbers)
+    except (KeyError, IndexError, ValueError) as error:
+        raise WorldError(
+            f"{directory}/dataset_info.json: cannot read the file name template {template!r}: {error!r}"
+        ) from error
+
+
+def _root(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Older TFDS wraps the tree: {"type": ..., "content": tree or the tree as a string, "proto_cls": ...}."""
+    if "content" not in tree:
+        return tree
+    content = tree["content"]
+    return {"featuresDict": json.loads(content) if isinstance(content, str) else content}
+
+
+def _leaves(node: Mapping[str, Any], names: tuple[str, ...], outer: tuple[int | None, ...]) -> Iterator[FeatureSpec]:
+    """Depth first. `outer` collects the lengths of sequences nested inside a step."""
+    if "featuresDict" in node:
+        for name, child in node["featuresDict"].get("features", {}).items():
+            yield from _leaves(child, (*names, name), outer)
+    elif "sequence" in node:
+        length = int(node["sequence"].get("length", -1))
+        inside = outer if names == (STEPS,) else (*outer, None if length < 0 else length)
+        yield from _leaves(node["sequence"]["feature"], names, inside)
+    else:
+        yield _leaf(node, names, outer)
+
+
+def _leaf(node: Mapping[str, Any], names: tuple[str, ...], outer: tuple[int | None, ...]) -> FeatureSpec:
+    kind: LeafKind = "other"
+    dtype, shape, encoding = str(node.get("pythonClassName", "?")).rpartition(".")[2], outer, "none"
+    if "tensor" in node:
+        kind, dtype, encoding = "tensor", node["tensor"]["dtype"], node["tensor"].get("encoding", "none")
+        shape = (*outer, *_shape(node["tensor"]))
+    elif "image" in node:
+        kind, dtype, encoding = "image", node["image"].get("dtype") or "uint8", node["image"].get("encodingFormat") or ""
+        shape = (*outer, *_shape(node["image"]))
+    elif "text" in node:
+        kind, dtype = "text", "string"
+    elif "classLabel" in node:
+        kind, dtype = "tensor", "int64"
+    return FeatureSpec(names=names, kind=kind, dtype=dtype, shape=shape, encoding=encoding)
+
+
+def _shape(node: Mapping[str, Any]) -> tuple[int | None, ...]:
+    dimensions = [int(n) for n in node.get("shape", {}).get("dimensions", [])]
+    return tuple(None if n < 0 else n for n in dimensions)

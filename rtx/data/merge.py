@@ -1,0 +1,198 @@
+"""Parts into columns: one pass over the parts in shard order, each column a .npy file written front to back.
+
+    <out>/<split>/action.npy float32 [S, 8]    proprio.npy float32 [S, 10]   language_id.npy int32 [S]   shard.npy int32 [S]
+                  episode_start.npy int64 [E + 1]    <role>_offset.npy int64 [S]    <role>_length.npy int32 [S]
+
+Memory: one part. The manifest comes last; without it the columns do not exist for anybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+
+from rtx.data.features import Source
+from rtx.data.prepared import FORMAT, LANGUAGES, MANIFEST
+from rtx.data.record import DatasetRecord
+from rtx.data.shard import PartMeta, ShardTask, part_statistics, read_part
+from rtx.data.statistics import RunningStatistics
+from rtx.errors import WorldError
+from rtx.files import atomic, write_json
+from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, Statistics, to_json
+
+_PROPRIO_WIDTH = sum(f.width for f in CANONICAL_PROPRIO)
+
+
+@dataclass
+class _Column:
+    """A .npy file growing row by row under its checksum."""
+
+    write: Callable[[np.ndarray], None]
+    crc32c: int = 0
+    rows: int = 0
+
+
+@dataclass
+class _Merged:
+    """What one pass over the parts collects besides the columns."""
+
+    languages: dict[str, int] = field(default_factory=dict)
+    action: RunningStatistics = field(default_factory=lambda: RunningStatistics(CANONICAL_ARM.width))
+    proprio: RunningStatistics = field(default_factory=lambda: RunningStatistics(_PROPRIO_WIDTH))
+    num_training: int = 0
+
+
+def merge(
+    record: DatasetRecord, source: Source, tasks: Sequence[ShardTask], metas: Sequence[PartMeta], out: Path, *, request: Any
+) -> None:
+    """Writes everything under `out` and, at the very end, the manifest."""
+    merged, splits = _Merged(), {}
+    for split in dict.fromkeys(task.split for task in tasks):
+        pairs = [(i, task) for i, task in enumerate(tasks) if task.split == split]
+        is_train = split == record.train_split
+        splits[split] = _write_split(record, pairs, out / split, merged, heldout=False, is_train=is_train)
+        if any(task.heldout.any() for _, task in pairs):
+            splits[record.val_split] = _write_split(record, pairs, out / record.val_split, merged, heldout=True, is_train=False)
+    shards = [
+        {
+            "file": str(task.path.relative_to(source.directory)),
+            "split": task.split,
+            "num_episodes": task.num_episodes,
+            "identity": asdict(meta.shard),
+        }
+        for task, meta in zip(tasks, metas, strict=True)
+    ]
+    statistics = Statistics(
+        action=merged.action.result(),
+        proprio=merged.proprio.result(),
+        num_episodes=merged.num_training,
+        source=_content_key(record, shards),
+    )
+    write_json(out / LANGUAGES, list(merged.languages))
+    manifest = {
+        "format": FORMAT,
+        "name": record.name,
+        "request": request,
+        "source": str(source.directory),
+        "version": source.version,
+        "embodiment": to_json(record.embodiment),
+        "action_mask": list(record.action_mask),
+        "images": {role: {"path": key.path, "channel_order": key.channel_order} for role, key in record.images.items()},
+        "splits": splits,
+        "shards": shards,
+        "counts": _counts(tasks, metas),
+        "statistics": to_json(statistics),
+    }
+    write_json(out / MANIFEST, manifest)
+
+
+def _write_split(
+    record: DatasetRecord,
+    pairs: Sequence[tuple[int, ShardTask]],
+    folder: Path,
+    merged: _Merged,
+    *,
+    heldout: bool,
+    is_train: bool,
+) -> dict[str, Any]:
+    """The rows of the parts' episodes with this `heldout`, and the split's entry in the manifest."""
+    lengths = [_episode_lengths(task.part, heldout) for _, task in pairs]
+    starts = np.concatenate([[0], np.cumsum(np.concatenate([np.zeros(0, np.int64), *lengths]))]).astype(np.int64)
+    with contextlib.ExitStack() as stack:
+        columns = {
+            name: stack.enter_context(_column(folder / f"{name}.npy", dtype, (int(starts[-1]), *shape)))
+            for name, (dtype, shape) in _layout(record).items()
+        }
+        columns["episode_start"] = stack.enter_context(_column(folder / "episode_start.npy", np.int64, starts.shape))
+        columns["episode_start"].write(starts)
+        for number, task in pairs:
+            _append(columns, number, task, record, merged, heldout=heldout, is_train=is_train)
+    entry = {"num_episodes": len(starts) - 1, "num_steps": int(starts[-1])}
+    return entry | {"columns": {name: {"rows": c.rows, "crc32c": c.crc32c} for name, c in columns.items()}}
+
+
+def _layout(record: DatasetRecord) -> dict[str, tuple[Any, tuple[int, ...]]]:
+    columns: dict[str, tuple[Any, tuple[int, ...]]] = {
+        "action": (np.float32, (CANONICAL_ARM.width,)),
+        "proprio": (np.float32, (_PROPRIO_WIDTH,)),
+        "language_id": (np.int32, ()),
+        "shard": (np.int32, ()),
+    }
+    for role in record.images:
+        columns |= {f"{role}_offset": (np.int64, ()), f"{role}_length": (np.int32, ())}
+    return columns
+
+
+def _episode_lengths(part: Path, heldout: bool) -> np.ndarray:
+    _, arrays = read_part(part)
+    return arrays["episode_length"][arrays["heldout"] == heldout]
+
+
+def _append(
+    columns: Mapping[str, _Column], number: int, task: ShardTask, record: DatasetRecord, merged: _Merged,
+    *, heldout: bool, is_train: bool,
+) -> None:  # fmt: skip
+    meta, arrays = read_part(task.part)
+    rows = np.repeat(arrays["heldout"] == heldout, arrays["episode_length"])
+    # numbered in the order in which the parts name them: the same for any number of workers
+    ids = np.array([merged.languages.setdefault(text, len(merged.languages)) for text in meta.languages], np.int32)
+    columns["action"].write(arrays["action"][rows])
+    columns["proprio"].write(arrays["proprio"][rows])
+    columns["language_id"].write(ids[arrays["language"][rows]] if len(ids) else np.zeros(0, np.int32))
+    columns["shard"].write(np.full(int(rows.sum()), number, np.int32))
+    for role in record.images:
+        spans = arrays[f"spans_{role}"][rows]
+        if len(spans) and spans[:, 1].max() > np.iinfo(np.int32).max:
+            raise WorldError(f"{task.path}: an image of camera {role!r} is larger than 2 GiB")
+        columns[f"{role}_offset"].write(spans[:, 0])
+        columns[f"{role}_length"].write(spans[:, 1])
+    if is_train:
+        merged.action.merge(part_statistics(arrays, "action"))
+        merged.proprio.merge(part_statistics(arrays, "proprio"))
+        merged.num_training += int((~arrays["heldout"]).sum())
+
+
+@contextlib.contextmanager
+def _column(path: Path, dtype: Any, shape: tuple[int, ...]) -> Iterator[_Column]:
+    """The header promises `shape`; the rows follow as they come. No memory map: an empty one cannot be made."""
+    with atomic(path) as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+
+        def write(rows: np.ndarray) -> None:
+            data = np.ascontiguousarray(rows, dtype).tobytes()
+            file.write(data)
+            column.crc32c = google_crc32c.extend(column.crc32c, data)
+            column.rows += len(rows)
+
+        column = _Column(write)
+        yield column
+        assert column.rows == shape[0], f"{path.name}: {column.rows} rows for a header of {shape[0]}"
+
+
+def _counts(tasks: Sequence[ShardTask], metas: Sequence[PartMeta]) -> dict[str, Any]:
+    """What happened to the source's episodes, per split of the source."""
+    counts: dict[str, Any] = {}
+    for task, meta in zip(tasks, metas, strict=True):
+        entry = counts.setdefault(
+            task.split, {"episodes": 0, "empty": 0, "filtered": 0, "quarantined": 0, "held_out": 0, "reasons": []}
+        )
+        entry["episodes"] += task.num_episodes
+        entry["held_out"] += int(task.heldout.sum())
+        for name in ("empty", "filtered", "quarantined"):
+            entry[name] += getattr(meta, name)
+        entry["reasons"] = [*entry["reasons"], *meta.reasons][:100]
+    return counts
+
+
+def _content_key(record: DatasetRecord, shards: Sequence[Mapping[str, Any]]) -> str:
+    content = [[s["file"], s["identity"]["size"], s["identity"]["crc32c"]] for s in shards if s["split"] == record.train_split]
+    return hashlib.sha256(json.dumps([record.fingerprint(), content]).encode()).hexdigest()[:16]

@@ -1,0 +1,247 @@
+"""`prepare`: RLDS shards once through, in parallel, into columns that training reads at random. Images stay where they are.
+
+    shard 0 --prepare_shard--> part 0 --+                +--> train/*.npy, val/*.npy   step table, byte index of images
+    shard 1 --prepare_shard--> part 1 --+--merge in order+--> languages.json
+    ...        (worker processes)       +                +--> manifest.json            statistics, checksums; written last
+
+Killed anywhere, the same command goes on: parts already written are taken up if shard and record are unchanged, and
+without a manifest nothing downstream opens the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from rtx import progress
+from rtx.data.features import Source, open_source
+from rtx.data.merge import merge
+from rtx.data.prepared import FORMAT, MANIFEST, PreparedSet
+from rtx.data.record import DatasetRecord, RecordRef
+from rtx.data.shard import FileIdentity, PartMeta, ShardTask, finished, prepare_shard
+from rtx.errors import UserError, WorldError, unknown_name
+from rtx.files import disk_errors, read_json
+
+HELD_OUT = 0.05  # of the training episodes, where the source has no validation split
+_PARTS = "parts"
+_POLL_S = 0.2
+_counter: Any = None  # in a worker: the shared count of episodes read
+
+
+def prepare(
+    record: DatasetRecord,
+    source: Path,
+    out: Path,
+    *,
+    splits: Sequence[str] | None = None,
+    num_workers: int | None = None,
+    resume: bool = True,
+    quarantine: bool = False,
+    max_quarantined: float = 0.001,
+) -> PreparedSet:
+    """Prepares `source` (TFDS version folder, data set folder or root) into the folder `out`, which becomes the prepared set.
+
+    `splits`: of the source, default all. `num_workers`: processes, default one per core; 1 works in this process.
+    `quarantine` counts and lists damaged episodes instead of stopping, up to the share `max_quarantined` of all.
+    Does nothing if `out` is up to date. Raises UserError for a wrong source, record or folder, before data is read;
+    WorldError naming file, byte and episode for damaged data.
+    """
+    source_dir, out = Path(source), Path(out).expanduser().absolute()
+    found = open_source(source_dir, record.name)
+    record.validate(found.features, where=str(found.directory))
+    chosen = _chosen_splits(found, record, splits)
+    _check_shards(found, chosen)
+    _check_folder(out)
+    tasks = _tasks(record, found, chosen, out / _PARTS, quarantine=quarantine)
+    request = {"fingerprint": record.fingerprint(), "splits": chosen, "quarantine": quarantine, "source": str(found.directory)}
+    if resume and (ready := _up_to_date(out, request, tasks)):
+        return ready
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / MANIFEST).unlink(missing_ok=True)  # from here on the folder is under construction
+        if not resume:
+            shutil.rmtree(out / _PARTS, ignore_errors=True)
+    metas = _run_all(tasks, title=f"prepare {record.name}", num_workers=num_workers)
+    _check_quarantine(record.name, tasks, metas, max_quarantined)
+    merge(record, found, tasks, metas, out, request=request)
+    shutil.rmtree(out / _PARTS)
+    return PreparedSet.open(out)
+
+
+def held_out(name: str, num_episodes: int) -> Bool[np.ndarray, " e"]:
+    """Which training episodes become validation: about 5 %, each decided by a hash of (name, number) alone.
+
+    So a set that grows keeps its decisions. Of two or more episodes at least one is held out (that with the smallest hash).
+    """
+    digests = [hashlib.sha256(f"{name}/{i}".encode()).digest()[:8] for i in range(num_episodes)]
+    values = np.frombuffer(b"".join(digests), ">u8").astype(np.float64) / 2.0**64
+    chosen = values < HELD_OUT
+    if num_episodes > 1 and not chosen.any():
+        chosen[np.argmin(values)] = True
+    return chosen
+
+
+def _chosen_splits(source: Source, record: DatasetRecord, splits: Sequence[str] | None) -> list[str]:
+    for name in [record.train_split, *(splits or ())]:
+        if name not in source.splits:
+            raise unknown_name(f"split of {source.directory}", name, source.splits)
+    chosen = list(source.splits) if splits is None else [s for s in source.splits if s in splits]
+    if record.train_split not in chosen:
+        raise UserError(f"splits {chosen} leave out {record.train_split!r}, which statistics are computed from; add it")
+    return chosen
+
+
+def _check_shards(source: Source, splits: Sequence[str]) -> None:
+    missing = [shard.path for name in splits for shard in source.splits[name] if not shard.path.is_file()]
+    if missing:
+        raise WorldError(
+            f"{source.directory}: {len(missing)} shards that dataset_info.json lists are not there, the first is "
+            f"{missing[0].name}; fetch them, or pass the splits that are complete"
+        )
+
+
+def _check_folder(out: Path) -> None:
+    """Refuses to write into somebody else's folder."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; pass a folder for the prepared set")
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).exists() and not (out / _PARTS).exists():
+        raise UserError(f"{out} is not empty and holds no prepared set; pass a new or empty folder")
+
+
+def _tasks(record: DatasetRecord, source: Source, splits: Sequence[str], parts: Path, *, quarantine: bool) -> list[ShardTask]:
+    """One per shard, in the order they are merged in."""
+    ref, fingerprint, tasks = RecordRef.of(record), record.fingerprint(), []
+    for split in splits:
+        num_episodes = source.num_episodes(split)
+        holds_out = split == record.train_split and record.val_split not in source.splits
+        chosen = held_out(record.name, num_episodes) if holds_out else np.zeros(num_episodes, bool)
+        first, shards = 0, source.splits[split]
+        for i, shard in enumerate(shards):
+            here = chosen[first : first + shard.num_episodes]
+            depends = f"{FORMAT} {fingerprint} {split} {first} {here.tolist()} {quarantine}"
+            tasks.append(
+                ShardTask(
+                    ref=ref, features=source.features, split=split, path=shard.path, first_episode=first, heldout=here,
+                    part=parts / f"{split}-{i:05d}-of-{len(shards):05d}.npz", quarantine=quarantine,
+                    key=hashlib.sha256(depends.encode()).hexdigest()[:16],
+                )
+            )  # fmt: skip
+            first += shard.num_episodes
+    return tasks
+
+
+def _up_to_date(out: Path, request: dict[str, Any], tasks: Sequence[ShardTask]) -> PreparedSet | None:
+    if not (out / MANIFEST).exists():
+        return None
+    manifest = read_json(out / MANIFEST)
+    if manifest.get("format") != FORMAT or manifest.get("request") != request:
+        return None
+    entries = [FileIdentity(**entry["identity"]) for entry in manifest["shards"]]
+    same = len(entries) == len(tasks) and all(e.unchanged(t.path) for e, t in zip(entries, tasks, strict=True))
+    return PreparedSet.open(out) if same else None
+
+
+def _run_all(tasks: Sequence[ShardTask], *, title: str, num_workers: int | None) -> list[PartMeta]:
+    """The heads of all parts, in order: taken up where an earlier run finished them, made otherwise."""
+    metas: list[PartMeta | None] = [finished(task) for task in tasks]
+    open_tasks = [i for i, meta in enumerate(metas) if meta is None]
+    total = sum(task.num_episodes for task in tasks)
+    done = total - sum(tasks[i].num_episodes for i in open_tasks)
+    workers = min(num_workers or len(os.sched_getaffinity(0)), len(open_tasks))
+    if num_workers is not None and num_workers < 1:
+        raise UserError(f"num_workers is {num_workers}; pass at least 1")
+    with progress.bar(title, total, done=done) as advance:
+        run = _in_processes if workers > 1 else _in_this_process
+        for i, meta in run(tasks, open_tasks, workers, advance):
+            metas[i] = meta
+    assert all(meta is not None for meta in metas)
+    return [meta for meta in metas if meta is not None]
+
+
+def _in_this_process(
+    tasks: Sequence[ShardTask], todo: Sequence[int], _workers: int, advance: progress.Advance
+) -> Iterator[tuple[int, PartMeta]]:
+    for i in todo:
+        yield i, prepare_shard(tasks[i], lambda: advance(1))
+
+
+def _in_processes(
+    tasks: Sequence[ShardTask], todo: Sequence[int], workers: int, advance: progress.Advance
+) -> Iterator[tuple[int, PartMeta]]:
+    """Spawned, never forked: the caller may hold threads (jax, a GL context) that a fork would copy half alive."""
+    context = multiprocessing.get_context("spawn")
+    counter = context.Value("q", 0)
+    shown = 0
+    with _pool(workers, context, counter) as submit:
+        futures = {submit(tasks[i]): i for i in todo}
+        while futures:
+            finished_now, _ = wait(futures, timeout=_POLL_S, return_when=FIRST_COMPLETED)
+            advance(counter.value - shown)
+            shown = counter.value
+            for future in finished_now:
+                yield futures.pop(future), _result(future)
+
+
+@contextlib.contextmanager
+def _pool(workers: int, context: Any, counter: Any) -> Iterator[Callable[[ShardTask], Future[PartMeta]]]:
+    """On any way out, shards not begun are dropped and those under way awaited (their parts are kept for the next run)."""
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(counter,))
+    try:
+        yield lambda task: pool.submit(_work, task)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(counter: Any) -> None:
+    global _counter
+    _counter = counter
+
+
+def _work(task: ShardTask) -> PartMeta:
+    return prepare_shard(task, _count_one)
+
+
+def _count_one() -> None:
+    with _counter.get_lock():
+        _counter.value += 1
+
+
+def _result(future: Future[PartMeta]) -> PartMeta:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise WorldError(
+            "a worker process died, most often for lack of memory; run the same command again (finished shards are kept), "
+            "with fewer workers if it happens again"
+        ) from error
+    except (pickle.PicklingError, AttributeError) as error:
+        raise UserError(
+            f"the record cannot be sent to worker processes ({error}): define standardize at the top level of a file and load "
+            "it with rtx.data.load_records, or pass num_workers=1"
+        ) from error
+
+
+def _check_quarantine(name: str, tasks: Sequence[ShardTask], metas: Sequence[PartMeta], limit: float) -> None:
+    bad, total = sum(meta.quarantined for meta in metas), sum(task.num_episodes for task in tasks)
+    if bad > limit * total:
+        reasons = [reason for meta in metas for reason in meta.reasons][:5]
+        raise WorldError(
+            f"{name}: {bad} of {total} episodes are damaged, more than the allowed share {limit:g}; the first:\n  "
+            + "\n  ".join(reasons)
+            + "\nfetch the files again, or raise max_quarantined"
+        )
+
+
+__all__ = ["HELD_OUT", "held_out", "prepare"]

@@ -1,0 +1,202 @@
+"""A prepared data set, read side: memory-mapped columns, and where each image lies inside the original TFRecords.
+
+    with PreparedSet.open(folder): set.split("train").action[s]                     row s of the step table
+                                   set.split("train").image("primary")              shard, offset, length per step
+
+Opening costs a few files and no data. Layout and writing: `rtx.data.merge`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, Int64
+
+from rtx.data.features import open_source
+from rtx.data.record import DatasetRecord
+from rtx.errors import UserError, WorldError, unknown_name
+from rtx.files import read_json
+from rtx.images import ChannelOrder
+from rtx.spec import Embodiment, Statistics, embodiment_from_json, statistics_from_json
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+LANGUAGES = "languages.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageIndex:
+    """Where each step's encoded image lies: `length` bytes at `offset` of `PreparedSplit.shards[shard]`; length 0 = none."""
+
+    shard: Int32[np.ndarray, " s"]
+    offset: Int64[np.ndarray, " s"]
+    length: Int32[np.ndarray, " s"]
+    channel_order: ChannelOrder
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedSplit:
+    """Columns over the steps of all episodes, one after another; episode e is rows `episode_start[e]:episode_start[e + 1]`.
+
+    All arrays but `action_mask` are read-only memory maps. Pickles as its folder, not its contents.
+    """
+
+    name: str
+    folder: Path
+    shards: tuple[Path, ...]
+    action_mask: Bool[np.ndarray, " a"]  # False: this set knows nothing about that dimension
+    images: Mapping[str, Mapping[str, Any]]
+    num_episodes: int
+    num_steps: int
+
+    @functools.cached_property
+    def episode_start(self) -> Int64[np.ndarray, " e"]:
+        return self._column("episode_start")
+
+    @functools.cached_property
+    def action(self) -> Float32[np.ndarray, "s 8"]:
+        """`CANONICAL_ARM`, physical units."""
+        return self._column("action")
+
+    @functools.cached_property
+    def proprio(self) -> Float32[np.ndarray, "s 10"]:
+        """`CANONICAL_PROPRIO`, physical units."""
+        return self._column("proprio")
+
+    @functools.cached_property
+    def language_id(self) -> Int32[np.ndarray, " s"]:
+        """Into `PreparedSet.languages`."""
+        return self._column("language_id")
+
+    def image(self, role: str) -> ImageIndex:
+        """Raises UserError for a camera the set does not have."""
+        if role not in self.images:
+            raise unknown_name("camera role", role, self.images)
+        return ImageIndex(
+            shard=self._column("shard"),
+            offset=self._column(f"{role}_offset"),
+            length=self._column(f"{role}_length"),
+            channel_order=self.images[role]["channel_order"],
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the mapped columns: a pickled memory map would carry all its data."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+    def _column(self, name: str) -> np.ndarray:
+        path = self.folder / f"{name}.npy"
+        try:
+            return np.load(path, mmap_mode="r" if self.num_steps or name == "episode_start" else None)
+        except FileNotFoundError as error:
+            raise WorldError(f"{path} is missing from the prepared set; prepare it again") from error
+        except ValueError as error:
+            raise WorldError(f"{path} is damaged ({error}); prepare it again with resume=False") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedSet:
+    """One prepared data set. `counts` says per source split what was left out and why."""
+
+    path: Path
+    name: str
+    version: str
+    source: Path  # the TFDS version folder its images are in
+    fingerprint: str  # of the record it was prepared with
+    embodiment: Embodiment
+    statistics: Statistics  # of the train split
+    images: Mapping[str, Mapping[str, Any]]  # role -> {"path", "channel_order"}
+    action_mask: tuple[bool, ...]
+    counts: Mapping[str, Mapping[str, Any]]
+    splits: Mapping[str, Mapping[str, Any]]
+    shards: tuple[Mapping[str, Any], ...]
+
+    @classmethod
+    def open(cls, path: Path, record: DatasetRecord | None = None, *, source: Path | None = None) -> PreparedSet:
+        """Opens the folder `prepare` wrote. `record`: refuse data prepared with another version of it.
+
+        `source`: where the original shards are now, if they moved (TFDS version folder, data set folder or root).
+        Raises UserError if there is no prepared set, if it is unfinished, or made with another record.
+        """
+        path = Path(path).expanduser().absolute()
+        manifest = _manifest(path)
+        fingerprint = manifest["request"]["fingerprint"]
+        if record is not None and record.fingerprint() != fingerprint:
+            raise UserError(
+                f"{path} was prepared with another version of the record {record.name!r} ({fingerprint}, now "
+                f"{record.fingerprint()}); run `rtx data prepare` again"
+            )
+        directory = open_source(source, manifest["name"]).directory if source else Path(manifest["source"])
+        return cls(
+            path=path,
+            name=manifest["name"],
+            version=manifest["version"],
+            source=directory,
+            fingerprint=fingerprint,
+            embodiment=embodiment_from_json(manifest["embodiment"]),
+            statistics=statistics_from_json(manifest["statistics"]),
+            images=manifest["images"],
+            action_mask=tuple(manifest["action_mask"]),
+            counts=manifest["counts"],
+            splits=manifest["splits"],
+            shards=tuple(manifest["shards"]),
+        )
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return tuple(self.images)
+
+    @functools.cached_property
+    def languages(self) -> tuple[str, ...]:
+        """Every instruction once; "" is no instruction."""
+        return tuple(read_json(self.path / LANGUAGES))
+
+    def split(self, name: str) -> PreparedSplit:
+        """Raises UserError for a split that is not there or whose shards are gone, WorldError if they have another size."""
+        if name not in self.splits:
+            raise unknown_name(f"split of {self.name}", name, self.splits)
+        paths = tuple(self.source / shard["file"] for shard in self.shards)
+        _check_shards(self, paths)
+        return PreparedSplit(
+            name=name,
+            folder=self.path / name,
+            shards=paths,
+            action_mask=np.array(self.action_mask, bool),
+            images=self.images,
+            num_episodes=self.splits[name]["num_episodes"],
+            num_steps=self.splits[name]["num_steps"],
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+
+def _manifest(path: Path) -> Any:
+    if not (path / MANIFEST).is_file():
+        if (path / "parts").is_dir():
+            raise UserError(f"{path} was not prepared to the end; run `rtx data prepare` again, it carries on")
+        raise UserError(f"{path} holds no prepared data set ({MANIFEST} is missing); make one with `rtx data prepare`")
+    manifest = read_json(path / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise UserError(f"{path} was prepared by another version of rtx; run `rtx data prepare` again")
+    return manifest
+
+
+def _check_shards(prepared: PreparedSet, paths: tuple[Path, ...]) -> None:
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise UserError(
+            f"{prepared.name}: {len(missing)} of {len(paths)} shards are not at {prepared.source} any more, the first is "
+            f"{missing[0].name}; prepared data reads its images from there. If the data set moved, open it with "
+            "source=NEW FOLDER (--source on the command line)"
+        )
+    for path, shard in zip(paths, prepared.shards, strict=True):
+        if path.stat().st_size != shard["identity"]["size"]:
+            raise WorldError(
+                f"{path} has {path.stat().st_size} bytes, {shard['identity']['size']} when it was prepared: it was replaced; "
+                "run `rtx data prepare` again"
+            )

@@ -1,0 +1,165 @@
+"""What rtx must know about a data set to read it: which keys hold what, and the function that makes it canonical.
+
+A record is plain data plus one function; a user's own data set is one Python file that builds a `DatasetRecord` and is
+named on the command line (`load_records`). Records are checked against the data set's own feature description before
+a single episode is read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rtx.data.features import STEPS, FeatureSpec
+from rtx.data.fingerprint import source_of
+from rtx.errors import UserError, unknown_name
+from rtx.images import ChannelOrder
+from rtx.spec import CAMERA_ROLES, CANONICAL_ARM, Embodiment, to_json
+
+Trajectory = dict[str, Any]
+"""One episode, dlimp's way: nested dictionaries of arrays stacked over steps, and `_len`, `_traj_index`, `_frame_index`
+[T] each; strings are object arrays of bytes. Images are absent: what happens to steps is read off `_frame_index`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageKey:
+    """Where a camera's encoded images are, under `steps/`, and how the file orders their channels."""
+
+    path: str
+    channel_order: ChannelOrder = "rgb"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRecord:
+    """One data set. All paths are relative to `steps/`.
+
+    `keys`: the arrays `standardize` reads and their shape per step; only these (and the language) are decoded.
+    `standardize`: dlimp's convention. Takes a `Trajectory` with those keys, returns one with "action" [T', 8]
+    (`CANONICAL_ARM`) and "proprio" [T', 10] (`CANONICAL_PROPRIO`); steps it drops it cuts from every stacked array alike.
+    `metadata`: keys outside the steps, full path, repeated over steps under "traj_metadata".
+    `keep`: False filters an episode out (counted), before it is standardized.
+    `action_mask`: False for canonical dimensions this set knows nothing about.
+    """
+
+    name: str
+    embodiment: Embodiment
+    images: Mapping[str, ImageKey]  # role -> key
+    language: str | None
+    keys: Mapping[str, tuple[int, ...]]
+    standardize: Callable[[Trajectory], Trajectory]
+    metadata: tuple[str, ...] = ()
+    keep: Callable[[Trajectory], bool] | None = None
+    action_mask: tuple[bool, ...] = (True,) * CANONICAL_ARM.width
+    train_split: str = "train"
+    val_split: str = "val"  # if the source lacks it, 5 % of the training episodes are held out
+    title: str = ""
+    license: str = ""
+    notes: tuple[str, ...] = ()
+    file: str = field(default="", compare=False)  # the user's file it came from; set by `load_records`
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"camera role {r!r} is unknown (roles: {', '.join(CAMERA_ROLES)})" for r in self.images if r not in CAMERA_ROLES
+        ]
+        if not self.name.replace("_", "").replace("-", "").isalnum():
+            problems.append("the name must be made of letters, digits, _ and -")
+        if len(self.action_mask) != CANONICAL_ARM.width:
+            problems.append(f"action_mask has {len(self.action_mask)} entries, expected {CANONICAL_ARM.width}")
+        if problems:
+            raise UserError(f"record {self.name!r}: " + "; ".join(problems))
+
+    def validate(self, features: Mapping[str, FeatureSpec], *, where: str) -> None:
+        """Raises one UserError with everything in which the record and the data set's features disagree."""
+        checks = [_image_problem(features, role, key.path) for role, key in self.images.items()]
+        checks += [_key_problem(features, path, shape) for path, shape in self.keys.items()]
+        checks += [_text_problem(features, self.language)] if self.language is not None else []
+        checks += [f"no key {path!r} outside the steps" for path in self.metadata if path not in features]
+        problems = [text for text in checks if text]
+        if problems:
+            keys = "\n  ".join(sorted(str(spec) for spec in features.values()))
+            raise UserError(
+                f"data set at {where} does not fit the record {self.name!r}:\n  - " + "\n  - ".join(problems)
+                + f"\nIt has these keys:\n  {keys}\n"
+                "Use the data set the record was written for, or write a record of your own with these keys."
+            )  # fmt: skip
+
+    def fingerprint(self) -> str:
+        """Changes whenever what prepare would write changes: fields, and the source of every function of ours it runs."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name in ("standardize", "keep", "file", "notes", "title", "license"):
+            del plain[name]
+        text = json.dumps(to_json(plain), sort_keys=True) + source_of(self.standardize)
+        text += source_of(self.keep) if self.keep else ""
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_records(path: Path) -> dict[str, DatasetRecord]:
+    """Runs a user's Python file, which the user named, and returns the records it defines, by name.
+
+    Worker processes run the file again by its path, so it needs no package around it.
+    """
+    path = Path(path).expanduser().absolute()
+    module_name = f"rtx_user_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise UserError(f"no Python file at {path}; a file of records is a .py that builds rtx.data.DatasetRecord objects")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path} failed to run: {type(error).__name__}: {error}") from error
+    found = [dataclasses.replace(v, file=str(path)) for v in vars(module).values() if isinstance(v, DatasetRecord)]
+    if not found:
+        raise UserError(f"{path} defines no DatasetRecord at its top level; e.g. RECORD = DatasetRecord(name=..., ...)")
+    return {record.name: record for record in found}
+
+
+@dataclass(frozen=True)
+class RecordRef:
+    """A record as it travels to another process: a user's file is run again there, other records are importable."""
+
+    name: str
+    file: str
+    record: DatasetRecord | None
+
+    @classmethod
+    def of(cls, record: DatasetRecord) -> RecordRef:
+        return cls(record.name, record.file, None if record.file else record)
+
+    def load(self) -> DatasetRecord:
+        if self.record is not None:
+            return self.record
+        return load_records(Path(self.file))[self.name]
+
+
+def _image_problem(features: Mapping[str, FeatureSpec], role: str, path: str) -> str:
+    spec = features.get(f"{STEPS}/{path}")
+    if spec is None:
+        there = [s.path.removeprefix(f"{STEPS}/") for s in features.values() if s.kind == "image"]
+        return f"camera {role!r}: {unknown_name('image key', path, there)}"
+    return "" if spec.kind == "image" else f"camera {role!r}: {path} is no image but {spec}"
+
+
+def _key_problem(features: Mapping[str, FeatureSpec], path: str, shape: tuple[int, ...]) -> str:
+    spec = features.get(f"{STEPS}/{path}")
+    if spec is None:
+        there = [s.path.removeprefix(f"{STEPS}/") for s in features.values() if s.kind != "image"]
+        return str(unknown_name("key", path, there))
+    if spec.kind == "image" or spec.shape != shape:
+        return f"key {path}: expected shape {list(shape)}, the data set has {spec}"
+    return "" if spec.encoding == "none" else f"key {path}: {spec.encoding} encoding cannot be read yet"
+
+
+def _text_problem(features: Mapping[str, FeatureSpec], path: str) -> str:
+    problem = _key_problem(features, path, ())
+    if problem or features[f"{STEPS}/{path}"].dtype == "string":
+        return f"instruction: {problem}" if problem else ""
+    return f"instruction: {path} is not a string but {features[f'{STEPS}/{path}']}"

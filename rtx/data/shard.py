@@ -1,0 +1,243 @@
+"""One shard, prepared: a plain function from a task to a file of rows, run by a process pool here or on a cluster.
+
+The file (a "part") appears whole or not at all and says what it was made from, so that an interrupted run takes up the
+finished parts and redoes the rest. Merging parts into columns: `rtx.data.prepare`.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from rtx.data.episode import Episode, read_episode
+from rtx.data.features import FeatureSpec
+from rtx.data.record import DatasetRecord, RecordRef
+from rtx.data.statistics import RunningStatistics
+from rtx.data.tfrecord import RecordReader, file_crc32c
+from rtx.errors import WorldError
+from rtx.files import atomic
+from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO
+
+_PROPRIO_WIDTH = sum(f.width for f in CANONICAL_PROPRIO)
+_MAX_REASONS = 100  # quarantined episodes that are listed; all are counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileIdentity:
+    """What a shard's bytes are. Size and time of change are the quick check, the checksum decides when the time differs."""
+
+    size: int
+    mtime_ns: int
+    crc32c: int
+
+    def unchanged(self, path: Path) -> bool:
+        """True if `path` still holds these bytes. Raises OSError if it cannot be read."""
+        stat = path.stat()
+        if stat.st_size != self.size:
+            return False
+        if stat.st_mtime_ns == self.mtime_ns:
+            return True
+        with open(path, "rb") as file:
+            return file_crc32c(file) == self.crc32c
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """Everything one shard needs, picklable. `heldout[i]` sends episode i to validation; `key`: what the part depends on."""
+
+    ref: RecordRef
+    features: Mapping[str, FeatureSpec]
+    split: str
+    path: Path
+    first_episode: int  # its number in the split
+    heldout: Bool[np.ndarray, " e"]
+    part: Path
+    key: str
+    quarantine: bool
+
+    @property
+    def num_episodes(self) -> int:
+        return len(self.heldout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartMeta:
+    """The head of a part file."""
+
+    key: str
+    shard: FileIdentity
+    languages: tuple[str, ...]
+    empty: int  # episodes with no step left after standardize
+    filtered: int  # by `record.keep`
+    quarantined: int
+    reasons: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PartMeta:
+        texts = {"languages": tuple(data["languages"]), "reasons": tuple(data["reasons"])}
+        return cls(**{**data, "shard": FileIdentity(**data["shard"]), **texts})
+
+
+@dataclass
+class _Rows:
+    """What has been read of a shard so far."""
+
+    action: list[np.ndarray] = field(default_factory=list)
+    proprio: list[np.ndarray] = field(default_factory=list)
+    language: list[np.ndarray] = field(default_factory=list)
+    spans: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    heldout: list[bool] = field(default_factory=list)
+    languages: dict[str, int] = field(default_factory=dict)
+    empty: int = 0
+    filtered: int = 0
+    quarantined: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def add(self, episode: Episode, *, heldout: bool) -> None:
+        if len(episode.action) == 0:
+            self.empty += 1
+            return
+        self.action.append(episode.action)
+        self.proprio.append(episode.proprio)
+        ids = [self.languages.setdefault(text, len(self.languages)) for text in episode.instructions]
+        self.language.append(np.array(ids, np.int32))
+        for role, table in episode.spans.items():
+            self.spans.setdefault(role, []).append(table)
+        self.heldout.append(heldout)
+
+    def quarantine(self, error: WorldError, count: int = 1) -> None:
+        self.quarantined += count
+        if len(self.reasons) < _MAX_REASONS:
+            self.reasons.append(str(error))
+
+
+def prepare_shard(task: ShardTask, on_episode: Callable[[], None] | None = None) -> PartMeta:
+    """Reads every episode of the shard and writes the part. Memory: one episode, and the shard's rows without images.
+
+    Strict unless `task.quarantine`: the first damaged episode raises WorldError naming file, byte and episode.
+    """
+    record = task.ref.load()
+    rows = _Rows()
+    before = task.path.stat()
+    with open(task.path, "rb") as file:
+        reader = RecordReader(file, str(task.path), on_damage=_skipper(rows, on_episode) if task.quarantine else None)
+        try:
+            _read_all(reader, task, record, rows, on_episode)
+        except WorldError as error:
+            if not task.quarantine:
+                raise
+            rows.quarantine(error, _missing(task, rows))  # the frame broke: the rest of the file is lost
+            reader.crc32c = _whole_crc(task.path)
+    _check_count(task, rows)
+    identity = FileIdentity(size=before.st_size, mtime_ns=before.st_mtime_ns, crc32c=reader.crc32c)
+    meta = PartMeta(
+        key=task.key, shard=identity, languages=tuple(rows.languages), empty=rows.empty, filtered=rows.filtered,
+        quarantined=rows.quarantined, reasons=tuple(rows.reasons),
+    )  # fmt: skip
+    with atomic(task.part) as out:
+        arrays: Any = _arrays(rows, record)
+        np.savez(out, meta=np.frombuffer(json.dumps(asdict(meta)).encode(), np.uint8), **arrays)
+    return meta
+
+
+def read_part(path: Path) -> tuple[PartMeta, Mapping[str, np.ndarray]]:
+    """Arrays are read when looked up: `action`, `proprio`, `language`, `episode_length`, `heldout`, `spans_<role>`, and the
+    statistics (`part_statistics`)."""
+    arrays = np.load(path)
+    return PartMeta.from_json(json.loads(arrays["meta"].tobytes())), arrays
+
+
+def finished(task: ShardTask) -> PartMeta | None:
+    """The head of the task's part, if an earlier run wrote it from the same bytes with the same record."""
+    try:
+        meta, _ = read_part(task.part)
+    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
+        return None  # absent, or not one of ours: it is simply made again
+    return meta if meta.key == task.key and meta.shard.unchanged(task.path) else None
+
+
+def part_statistics(arrays: Mapping[str, np.ndarray], name: str) -> RunningStatistics:
+    prefix = f"{name}_statistics_"
+    return RunningStatistics.from_arrays({k.removeprefix(prefix): arrays[k] for k in arrays if k.startswith(prefix)})
+
+
+def _read_all(
+    reader: RecordReader, task: ShardTask, record: DatasetRecord, rows: _Rows, on_episode: Callable[[], None] | None
+) -> None:
+    for found in reader:
+        if found.number >= task.num_episodes:
+            raise WorldError(f"{task.path}: more records than the {task.num_episodes} that dataset_info.json lists")
+        index = task.first_episode + found.number
+        where = f"{task.path}, episode {index} of {task.split!r}"
+        try:
+            episode = read_episode(
+                found.payload, offset=found.offset, record=record, features=task.features, index=index, where=where
+            )
+        except WorldError as error:
+            if not task.quarantine:
+                raise
+            rows.quarantine(error)
+        else:
+            if episode is None:
+                rows.filtered += 1
+            else:
+                rows.add(episode, heldout=bool(task.heldout[found.number]))
+        if on_episode:
+            on_episode()
+
+
+def _skipper(rows: _Rows, on_episode: Callable[[], None] | None) -> Callable[[int, WorldError], None]:
+    def skip(index: int, error: WorldError) -> None:
+        rows.quarantine(error)
+        if on_episode:
+            on_episode()
+
+    return skip
+
+
+def _missing(task: ShardTask, rows: _Rows) -> int:
+    return task.num_episodes - len(rows.action) - rows.empty - rows.filtered - rows.quarantined
+
+
+def _check_count(task: ShardTask, rows: _Rows) -> None:
+    missing = _missing(task, rows)
+    if missing:
+        error = WorldError(f"{task.path}: {task.num_episodes - missing} records, dataset_info.json lists {task.num_episodes}")
+        if not task.quarantine:
+            raise error
+        rows.quarantine(error, missing)
+
+
+def _whole_crc(path: Path) -> int:
+    with open(path, "rb") as file:
+        return file_crc32c(file)
+
+
+def _arrays(rows: _Rows, record: DatasetRecord) -> dict[str, np.ndarray]:
+    """The part's arrays; statistics are over the training episodes only."""
+    action = np.concatenate([np.zeros((0, CANONICAL_ARM.width), np.float32), *rows.action])
+    proprio = np.concatenate([np.zeros((0, _PROPRIO_WIDTH), np.float32), *rows.proprio])
+    length = np.array([len(a) for a in rows.action], np.int64)
+    heldout = np.array(rows.heldout, bool)
+    is_training = ~np.repeat(heldout, length)
+    arrays = {
+        "action": action,
+        "proprio": proprio,
+        "language": np.concatenate([np.zeros(0, np.int32), *rows.language]),
+        "episode_length": length,
+        "heldout": heldout,
+    }
+    for role in record.images:
+        arrays[f"spans_{role}"] = np.concatenate([np.zeros((0, 2), np.int64), *rows.spans.get(role, [])])
+    for name, values in (("action", action), ("proprio", proprio)):
+        statistics = RunningStatistics(values.shape[1])
+        statistics.update(values[is_training])
+        arrays |= {f"{name}_statistics_{k}": v for k, v in statistics.to_arrays().items()}
+    return arrays
