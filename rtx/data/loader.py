@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -105,9 +104,9 @@ class Loader:
         """Goes to a saved position; batch size and hosts may differ. Raises UserError for the state of another stream."""
         if state.fingerprint != self._fingerprint:
             raise UserError(
-                f"the saved data position is of another stream (fingerprint {state.fingerprint}, here {self._fingerprint}): data sets,"
-                " their content, weights, seed, cameras, image size, history or chunk changed; train with the saved configuration"
-                " or start a new run"
+                f"the saved data position is of another stream ({state.fingerprint}, this one is {self._fingerprint}): data"
+                " sets, their content, weights, seed, cameras, image size, history or chunk changed; train with the saved"
+                " configuration or start a new run"
             )
         self.close()
         self._next_sample = state.next_sample
@@ -122,7 +121,7 @@ class Loader:
             self._pipeline.close()
             self._pipeline = None
 
-    def __iter__(self) -> Self:
+    def __iter__(self) -> Loader:
         return self
 
     def __next__(self) -> Batch:
@@ -137,7 +136,7 @@ class Loader:
         self._next_sample += self.batch_size
         return batch
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Loader:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -189,7 +188,7 @@ class _Pipeline:
         self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="rtx-loader")
         self._in_flight: deque[tuple[Batch, list[Future[None]]]] = deque()
 
-    def __iter__(self) -> Self:
+    def __iter__(self) -> _Pipeline:
         return self
 
     def __next__(self) -> Batch:
