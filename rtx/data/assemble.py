@@ -49,12 +49,16 @@ class Assembler:
         """`cache_bytes`: decoded pictures stay in memory if those of the whole mixture fit into so many bytes."""
         self.contract = contract
         roles, size = contract.roles, contract.image_size
-        needed = sum(Frames.num_bytes(e.prepared.split(split), size) * len(_having(e, roles)) for e in mixture.entries)
-        self.caches_frames = needed <= cache_bytes
+        num_frames = sum(n * len(_having(e, roles)) for e, n in zip(mixture.entries, mixture.num_steps(split), strict=True))
+        self.caches_frames = num_frames * size[0] * size[1] * 3 <= cache_bytes
         self._files = ShardFiles()
-        self._tables = [_Table(e, contract, split=split, files=self._files, keep=self.caches_frames) for e in mixture.entries]
+        self._tables = {
+            i: _Table(entry, contract, split=split, files=self._files, keep=self.caches_frames)
+            for i, entry in enumerate(mixture.entries)
+            if split in entry.prepared.splits
+        }
         self._texts = _Texts(tokenize)
-        self._text_width = self._texts.tokens(self._tables[0].languages[:1] or ("",)).shape[1]
+        self._text_width = self._texts.tokens(mixture.entries[0].prepared.languages[:1] or ("",)).shape[1]
 
     def empty(self, num_rows: int) -> Batch:
         """A batch to be filled. Fresh memory each time: jax may keep a host array instead of copying it."""
@@ -78,7 +82,7 @@ class Assembler:
         batch.embodiment[rows], batch.sample[rows] = part.entry, part.number
         for e in np.unique(part.entry):
             of_entry = np.flatnonzero(part.entry == e)
-            self._fill_entry(batch, self._tables[e], part.window[of_entry], of_entry + first)
+            self._fill_entry(batch, self._tables[int(e)], part.window[of_entry], of_entry + first)
         batch.action_mask[rows] &= (part.number != PADDING_SAMPLE)[:, None, None]
 
     def close(self) -> None:

@@ -78,8 +78,8 @@ class ShardFiles:
 class Frames:
     """One camera of one split of a prepared set, decoded at `size` (height, width; None: each in its own).
 
-    With `keep=True` every decoded picture stays in memory (see `num_bytes`): an epoch decodes, later ones copy. Safe
-    to share between threads.
+    With `keep=True` every decoded picture stays in memory: the first epoch decodes, later ones copy. Safe to share between
+    threads.
     """
 
     def __init__(
@@ -95,11 +95,6 @@ class Frames:
             assert size is not None
             # np.zeros maps pages only as they are written, so memory grows with what was really seen.
             self._kept = np.zeros((len(self._length), *size, 3), np.uint8), np.zeros(len(self._length), bool)
-
-    @staticmethod
-    def num_bytes(split: PreparedSplit, size: Size) -> int:
-        """What `keep=True` takes once every frame was seen."""
-        return int(split.episode_start[-1]) * size[0] * size[1] * 3
 
     def present(self, rows: Int64[np.ndarray, "*n"]) -> Bool[np.ndarray, "*n"]:
         """Which rows have a picture of this camera."""

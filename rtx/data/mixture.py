@@ -60,8 +60,11 @@ class Mixture:
         return tuple(sorted({text for entry in self.entries for text in entry.prepared.languages}))
 
     def num_steps(self, split: str) -> tuple[int, ...]:
-        """Steps, which are windows, of each data set's `split`."""
-        return tuple(int(entry.prepared.split(split).episode_start[-1]) for entry in self.entries)
+        """Steps, which are windows, of each data set's `split`; 0 where it has none. Raises UserError if no data set has it."""
+        sets = [entry.prepared for entry in self.entries]
+        if not any(split in prepared.splits for prepared in sets):
+            raise unknown_name("split", split, {name for prepared in sets for name in prepared.splits})
+        return tuple(int(prepared.splits.get(split, {"num_steps": 0})["num_steps"]) for prepared in sets)
 
     def shares(self) -> tuple[float, ...]:
         """The fraction of samples asked for from each data set; they sum to 1."""
@@ -98,11 +101,11 @@ class Mixture:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def describe(self, split: str = "train") -> str:
-        """A table for people: per data set, episodes, steps, share asked for and realised, cameras."""
+        """A table for people: per data set, episodes and steps of `split`, share asked for and realised, cameras."""
         counts = block_counts(self.names, self.shares())
         lines = [f"{'data set':24} {'episodes':>8} {'steps':>9} {'share':>7} {'realised':>8}  cameras"]
         for entry, steps, share, count in zip(self.entries, self.num_steps(split), self.shares(), counts, strict=True):
-            num_episodes = entry.prepared.split(split).num_episodes
+            num_episodes = entry.prepared.splits.get(split, {"num_episodes": 0})["num_episodes"]
             lines.append(
                 f"{entry.prepared.name:24} {num_episodes:8,} {steps:9,} {share:7.2%} {count / counts.sum():8.2%}"
                 f"  {', '.join(entry.prepared.roles)}"

@@ -230,7 +230,7 @@ def test_impossible_arguments_are_all_named_at_once(mixture: Mixture):
         Loader(mixture, **OPTIONS | {"history": 0}, num_hosts=4, host_index=4)
     with pytest.raises(UserError, match="unknown camera role 'wrst'; did you mean 'wrist'"):
         Loader(mixture, **OPTIONS | {"roles": ("wrst",)})
-    with pytest.raises(UserError, match="unknown split of one 'vall'; did you mean 'val'"):
+    with pytest.raises(UserError, match="unknown split 'vall'; did you mean 'val'"):
         Loader(mixture, **OPTIONS | {"split": "vall"})
 
 
@@ -279,6 +279,16 @@ def test_one_pass_over_a_few_windows_and_hosts(mixture: Mixture):
     assert len(few) == 1
     halves = [list(one_pass(mixture, **PASS, max_samples=3, num_hosts=2, host_index=i)) for i in range(2)]
     np.testing.assert_array_equal(np.concatenate([h[0].action for h in halves]), few[0].action)
+
+
+def test_a_set_without_the_split_gives_nothing_to_a_pass(mixture: Mixture, tmp_path: Path):
+    three = tiny_set(tmp_path / "s", name="three")
+    wider = Mixture(entries=(MixtureEntry(prepared=three), *mixture.entries))
+    sample = [(e, s) for b in one_pass(wider, **PASS) for e, s in zip(b.embodiment, b.sample, strict=True) if s >= 0]
+    assert sorted({e for e, _ in sample}) == [1, 2]
+    assert len(sample) == 19
+    with pytest.raises(UserError, match="'three' has no windows"):
+        Loader(wider, **OPTIONS | {"split": "val"})
 
 
 def test_an_abandoned_pass_leaves_no_threads(mixture: Mixture):
