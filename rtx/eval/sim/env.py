@@ -1,0 +1,238 @@
+"""One simulated arm at a table: takes its own native commands, shows its own native state, as a driver of a real one would.
+
+    reset(task, seed) -> layout, looks, start pose, all drawn from (arm, task, seed)
+    step(native) --adapter--> pose aimed at --motion--> one control period of physics --> SimFrame
+
+The models are loaded once; a reset edits arrays and takes milliseconds. Imports neither jax nor tensorflow, and must not
+share a process with the latter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from rtx.errors import UserError, unknown_name
+from rtx.eval.seeds import seed_for
+from rtx.eval.sim.appearance import Appearance
+from rtx.eval.sim.arms import find_arm
+from rtx.eval.sim.build import PRIMARY_CAMERA, WRIST_CAMERA
+from rtx.eval.sim.calibrate import home_position
+from rtx.eval.sim.models import load_models
+from rtx.eval.sim.motion import Motion, rotation_matrix, rotation_vector
+from rtx.eval.sim.mujoco_gl import mujoco
+from rtx.eval.sim.render import SceneRenderer
+from rtx.eval.sim.tasks import CUBE_HALF_M, NUM_CUBES, PROPS, TASKS, Layout, State
+from rtx.robots import rotations
+from rtx.robots.adapter import Adapter
+from rtx.spec import Embodiment, Field
+
+_CAMERAS = {"primary": PRIMARY_CAMERA, "wrist": WRIST_CAMERA}
+_START_SPREAD_M = np.array([0.05, 0.07, 0.03])
+_PROP_HALF_M = {"cylinder": 0.03, "ball": 0.018, "slab": 0.01}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimFrame:
+    """What the robot shows after a step. The canonical extras are for experts and reports, never for policies."""
+
+    images: Mapping[str, UInt8[np.ndarray, "h w 3"]]  # role -> RGB; empty when not rendered
+    proprio: Float[np.ndarray, " p"]  # float64, the embodiment's native vector
+    eef_pos: Float[np.ndarray, " 3"]  # m, base frame
+    eef_rot: Float[np.ndarray, "3 3"]
+    opening: float  # gripper, 0 closed .. 1 open, measured
+
+
+class SimEnv:
+    """Raises UserError for an unknown arm, WorldError where nothing can be rendered (both say what to do).
+
+    `image_size`: frames are squares of that many pixels. Loading takes 0.2 s once an arm is in the cache, 3 to 8 s before.
+    """
+
+    def __init__(self, arm: str, *, image_size: int = 128) -> None:
+        self.arm = find_arm(arm)
+        if not 16 <= image_size <= 640:
+            raise UserError(f"image_size {image_size} must be between 16 and 640 pixels")
+        self._image_size = image_size
+        models = load_models(self.arm)
+        self._calibration = calibration = models.calibration
+        self._model, self._data = models.physics, mujoco.MjData(models.physics)
+        self._motion = Motion(
+            self._model, self._data, joints=calibration.arm_joints, actuators=calibration.arm_actuators,
+            gripper_actuators=calibration.gripper_actuators, open_ctrl=calibration.open_ctrl,
+            closed_ctrl=calibration.closed_ctrl,
+        )  # fmt: skip
+        self._motion.home = np.array(calibration.home_qpos)
+        self.home_rotation = np.array(calibration.home_rotation)
+        self._adapter = Adapter(self.embodiment)
+        self._renderer = SceneRenderer(models.render)
+        self._appearance = Appearance(models.render, self.arm)
+        self._layout: Layout | None = None
+        self._disturbance = np.zeros(6)
+
+    @property
+    def embodiment(self) -> Embodiment:
+        return self.arm.embodiment
+
+    @property
+    def layout(self) -> Layout:
+        """What lies where and what is wanted. Raises UserError before the first reset."""
+        if self._layout is None:
+            raise UserError("the environment has no scene yet: call reset(task=..., seed=...) first")
+        return self._layout
+
+    @property
+    def instruction(self) -> str:
+        return self.layout.instruction
+
+    @property
+    def success(self) -> bool:
+        """Whether the task was done at the end of any step since the reset."""
+        return self._success
+
+    @property
+    def goal_distance(self) -> float:
+        """Metres missing to success now; 0 when done."""
+        return self._task.missing(self.layout, self.state)
+
+    @property
+    def state(self) -> State:
+        """The truth, for success and experts."""
+        cube = self._data.body(self.layout.target_cube.body).xpos.copy()
+        return State(gripper=self._motion.position, cube=cube, cube_start=self._cube_start)
+
+    @property
+    def task(self) -> str:
+        return self._task.name
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """Of the gripper point, 3x3, base frame."""
+        return self._motion.rotation
+
+    def reset(self, *, task: str, seed: int) -> SimFrame:
+        """A new scene: the same (arm, task, seed) gives the same one, bit for bit, whatever happened before.
+
+        Raises UserError for an unknown task.
+        """
+        if task not in TASKS:
+            raise unknown_name("task", task, TASKS)
+        rng = np.random.default_rng(seed_for("scene", self.arm.name, task, seed))
+        self._task = TASKS[task]
+        self._layout = self._task.sample(rng)
+        mujoco.mj_resetData(self._model, self._data)
+        self._lay_out(self._layout)
+        self._place_hand(rng)
+        self._appearance.dress(self._layout, rng)
+        self._disturbance[:] = 0.0
+        self._cube_start = self._data.body(self._layout.target_cube.body).xpos.copy()
+        self._success = self.goal_distance == 0.0
+        return self._frame(render=True)
+
+    def step(self, native_action: Float[np.ndarray, " a"], *, render: bool = True) -> SimFrame:
+        """One control period of the robot's own command.
+
+        The robot's own controller moves at most `limits.max_step_m` and `max_step_rad` and keeps the gripper point in the
+        workspace, as real ones do. Raises UserError for a wrong shape or a value that is not finite.
+        """
+        native = np.asarray(native_action, np.float64)
+        if native.ndim != 1:
+            raise UserError(f"native action of {self.arm.name!r}: got shape {list(native.shape)}, expected one vector")
+        canonical = self._adapter.to_canonical(native, proprio_native=self._proprio()).astype(np.float64)
+        self._servo(
+            self._motion.position + canonical[:3],
+            rotations.to_matrix(canonical[3:6], "rpy") @ self._motion.rotation,
+            float(canonical[6]),
+        )
+        self._success = self._success or self.goal_distance == 0.0
+        return self._frame(render=render)
+
+    def disturb(self, offset: Float[np.ndarray, " 6"]) -> None:
+        """Pushes the arm during the next step: added to the pose it aims at (m, rad, base frame) without its knowing.
+
+        Experts use it, so that a demonstration shows how to recover from errors and not how to make them.
+        """
+        self._disturbance[:] = offset
+
+    def render_view(self, size: int = 256) -> UInt8[np.ndarray, "h w 3"]:
+        """A picture for people, from the primary camera."""
+        self._renderer.pose(self._data.qpos)
+        return self._renderer.draw(PRIMARY_CAMERA, size)
+
+    def close(self) -> None:
+        self._renderer.close()
+
+    def _servo(self, position: np.ndarray, rotation: np.ndarray, opening: float) -> None:
+        limits = self.embodiment.limits
+        now, turned = self._motion.position, self._motion.rotation
+        step = _shortened(position - now, limits.max_step_m) + self._disturbance[:3]
+        turn = _shortened(rotation_vector(rotation @ turned.T), limits.max_step_rad) + self._disturbance[3:]
+        self._disturbance[:] = 0.0
+        target = np.clip(now + step, limits.workspace_low_m, limits.workspace_high_m)
+        self._motion.servo(
+            target, rotation_matrix(turn) @ turned, float(np.clip(opening, 0, 1)), seconds=1 / self.embodiment.control_hz
+        )
+
+    def _lay_out(self, layout: Layout) -> None:
+        present = {thing.body: thing for thing in (*layout.cubes, *layout.props)}
+        for number, name in enumerate((*(f"cube{i}" for i in range(NUM_CUBES)), *PROPS)):
+            thing, body, geom = present.get(name), self._model.body(name).id, self._model.geom(name)
+            self._model.body_gravcomp[body] = thing is None  # absent ones float, touching nothing
+            geom.contype[:] = geom.conaffinity[:] = thing is not None
+            pose = self._data.joint(name).qpos
+            if thing is None:
+                pose[:] = [-2.0, number, 0.0, 1, 0, 0, 0]
+            else:
+                half = _PROP_HALF_M.get(name, CUBE_HALF_M)
+                pose[:3] = [self.arm.center_x_m + thing.xy[0], thing.xy[1], self.arm.table_z_m + half]
+                pose[3:] = [np.cos(thing.yaw / 2), 0, 0, np.sin(thing.yaw / 2)]
+
+    def _place_hand(self, rng: np.random.Generator) -> None:
+        """Open, near home."""
+        for name, q in zip(self._calibration.gripper_joints, self._calibration.open_qpos, strict=True):
+            self._data.joint(name).qpos[0] = q
+        start = home_position(self.arm) + rng.uniform(-_START_SPREAD_M, _START_SPREAD_M)
+        qpos, _ = self._motion.solve(start, self.home_rotation, start=self._motion.home)
+        self._data.qpos[self._motion.qpos_at] = qpos
+        self._motion.opening = 1.0
+        mujoco.mj_forward(self._model, self._data)
+
+    def _frame(self, *, render: bool) -> SimFrame:
+        images: dict[str, np.ndarray] = {}
+        if render:
+            self._renderer.pose(self._data.qpos)
+            images = {role: self._renderer.draw(camera, self._image_size) for role, camera in _CAMERAS.items()}
+        return SimFrame(
+            images=images, proprio=self._proprio(), eef_pos=self._motion.position, eef_rot=self._motion.rotation,
+            opening=self.opening,
+        )  # fmt: skip
+
+    @property
+    def opening(self) -> float:
+        """Of the gripper, measured between its pads: 0 closed, 1 open."""
+        c = self._calibration
+        first, second = (self._data.geom(pad).xpos for pad in c.pads)
+        gap = abs(float((self._motion.rotation @ np.array(c.finger_axis)) @ (second - first)))
+        return float(np.clip((gap - c.closed_gap_m) / (c.open_gap_m - c.closed_gap_m), 0.0, 1.0))
+
+    def _proprio(self) -> np.ndarray:
+        measured = {"eef_pos": self._motion.position, "eef_rot": self._motion.rotation, "gripper": np.array([self.opening])}
+        return np.concatenate([_native(field, measured[field.name]) for field in self.embodiment.proprio])
+
+
+def _native(field: Field, value: np.ndarray) -> np.ndarray:
+    """A measured quantity in the robot's own form and unit."""
+    if field.rotation is not None:
+        native = rotations.from_matrix(value, field.rotation)
+        return np.asarray(np.degrees(native) if field.unit == "deg" else native)
+    if field.name == "gripper":
+        return field.closed + value * (field.opened - field.closed)
+    return value
+
+
+def _shortened(vector: np.ndarray, longest: float) -> np.ndarray:
+    length = float(np.linalg.norm(vector))
+    return vector * min(1.0, longest / length) if length > 0 else vector
