@@ -13,7 +13,7 @@ Sources: Wilson 1927; McNemar 1947 in its exact (binomial) form; Brown, Cai, Das
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -108,14 +108,16 @@ class Comparison:
         return f"intervals {touch}; {test}"
 
 
-def compare(first: Mapping[Hashable, bool], second: Mapping[Hashable, bool], *, alpha: float = 1 - CONFIDENCE) -> Comparison:
+def compare(first: Mapping[str, bool], second: Mapping[str, bool], *, alpha: float = 1 - CONFIDENCE) -> Comparison:
     """Paired comparison of two policies' successes, each keyed by episode.
 
     Raises UserError if the two did not play the same episodes: pairs are what makes few episodes enough.
     """
     if first.keys() != second.keys():
-        lone = sorted(str(key) for key in first.keys() ^ second.keys())
-        raise UserError(f"the two policies did not play the same episodes ({len(lone)} differ, for example {lone[0]}); finish both runs")
+        lone = sorted(first.keys() ^ second.keys())
+        raise UserError(
+            f"the two policies did not play the same episodes ({len(lone)} differ, for example {lone[0]}); finish both runs"
+        )
     only_first = sum(first[key] and not second[key] for key in first)
     only_second = sum(second[key] and not first[key] for key in first)
     rates = Rate(sum(first.values()), len(first)), Rate(sum(second.values()), len(second))

@@ -1,0 +1,58 @@
+"""Seeds of a suite: distinct, stable, and untouched by making the suite larger or smaller."""
+
+import dataclasses
+
+import pytest
+
+from rtx.errors import UserError
+from rtx.eval.seeds import seed_for
+from rtx.eval.suite import SUITES, Suite, episodes, find_suite
+
+SMALL = Suite(name="small", arms=("sim_panda", "sim_jaco"), tasks=("reach", "push"), episodes_per_cell=3)
+
+
+def seeds(suite):
+    return {episode.key: episode.seed for episode in episodes(suite)}
+
+
+def test_every_episode_once_with_a_seed_of_its_own():
+    assert len(seeds(SMALL)) == SMALL.num_episodes == 12
+    assert len(set(seeds(SMALL).values())) == 12
+
+
+def test_growing_a_suite_keeps_what_was_played():
+    larger = dataclasses.replace(SMALL, episodes_per_cell=5, arms=("sim_iiwa", *SMALL.arms), tasks=("lift", *SMALL.tasks))
+    assert seeds(SMALL).items() <= seeds(larger).items()
+
+
+def test_other_names_are_other_scenes():
+    assert not set(seeds(SMALL).values()) & set(seeds(dataclasses.replace(SMALL, name="other")).values())
+
+
+def test_seeds_are_fixed_for_good():
+    assert seeds(SMALL)["sim_panda/reach/0"] == seed_for("eval", "small", "sim_panda", "reach", 0)
+
+
+def test_arms_come_one_after_the_other():
+    order = [episode.arm for episode in episodes(SMALL)]
+    assert order == ["sim_panda"] * 6 + ["sim_jaco"] * 6
+
+
+def test_all_problems_of_a_suite_at_once():
+    with pytest.raises(UserError, match=r"arms must be.*episodes_per_cell 0.*max_seconds -1"):
+        Suite(name="bad", arms=(), tasks=("reach",), episodes_per_cell=0, max_seconds=-1.0)
+
+
+def test_find_suite_narrows_without_changing_seeds():
+    narrow = find_suite("quick", arms=["sim_jaco"], tasks=["reach"], episodes_per_cell=2)
+    assert seeds(narrow).items() <= seeds(SUITES["quick"]).items()
+    with pytest.raises(UserError, match="did you mean 'quick'"):
+        find_suite("quik")
+    with pytest.raises(UserError, match="unknown arm of suite 'quick' 'sim_jako'"):
+        find_suite("quick", arms=["sim_jako"])
+
+
+def test_the_shipped_suites_name_real_arms():
+    from rtx.robots.sim_arms import SIM_ARMS
+
+    assert {arm for suite in SUITES.values() for arm in suite.arms} <= set(SIM_ARMS)
