@@ -20,14 +20,14 @@ from rtx.errors import WorldError, unknown_name
 from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, ActionSpace, Field, FieldStatistics
 
 RECORDS: Mapping[str, DatasetRecord] = {BRIDGE_DATASET.name: BRIDGE_DATASET, **SIMULATED}
-_OWN_RECORD = "For a data set of your own pass a Python file that defines its DatasetRecord (--record FILE.py)"
+_OWN_RECORD = "For a data set of your own pass a Python file that defines its DatasetRecord (--records FILE.py)"
 _PICTURE_STARTS = (b"\xff\xd8", b"\x89P")  # JPEG, PNG
 _MAX_PROBLEMS = 20
 
 
 def find(name: str, file: Path | None = None) -> DatasetRecord:
-    """The record called `name`: of the user's `file` if given, else one of ours. Raises UserError with the nearest names."""
-    records = load_records(file) if file is not None else RECORDS
+    """The record called `name`, of the user's `file` first if given. Raises UserError with the nearest names."""
+    records = {**RECORDS, **(load_records(file) if file is not None else {})}
     if name not in records:
         raise unknown_name("data set", name, records, hint="" if file else _OWN_RECORD)
     return records[name]
@@ -48,8 +48,9 @@ def list_rows(records: Mapping[str, DatasetRecord] = RECORDS) -> list[dict[str, 
     ]
 
 
-def list_text(records: Mapping[str, DatasetRecord] = RECORDS) -> str:
-    rows = list_rows(records)
+def list_text(file: Path | None = None) -> str:
+    """Our records, and those of the user's `file` after them."""
+    rows = list_rows({**RECORDS, **(load_records(file) if file else {})})
     return _table(list(rows[0]), [list(row.values()) for row in rows])
 
 
@@ -79,7 +80,7 @@ def info_text(record: DatasetRecord) -> str:
     return "\n".join(lines)
 
 
-def prepared_text(prepared: PreparedSet) -> str:
+def summary_text(prepared: PreparedSet) -> str:
     """What `rtx data prepare` prints at its end."""
     lines = [f"{prepared.name} {prepared.version}, prepared at {prepared.path}", f"  images stay in {prepared.source}"]
     for name, split in prepared.splits.items():
@@ -93,8 +94,9 @@ def prepared_text(prepared: PreparedSet) -> str:
     return "\n".join([*lines, f"  cameras  {', '.join(prepared.roles)}; {len(prepared.languages):,} different instructions"])
 
 
-def stats_text(prepared: PreparedSet) -> str:
-    """Tables of the train split's statistics, canonical action and proprio."""
+def stats_text(path: Path) -> str:
+    """Table of the train split's statistics, canonical action and proprio, of the prepared set at `path`."""
+    prepared = PreparedSet.open(path)
     statistics = prepared.statistics
     head = f"{prepared.name}: {statistics.num_episodes:,} training episodes, {statistics.action.count:,} steps"
     mask = (*prepared.action_mask, *(True,) * len(statistics.proprio.mean))
@@ -124,6 +126,14 @@ class Verification:
             return head + "all good"
         more = f"\n  ... {self.num_problems - len(self.problems)} more" if self.num_problems > len(self.problems) else ""
         return head + f"{self.num_problems} problems\n  " + "\n  ".join(self.problems) + more
+
+
+def verify_text(path: Path, source: Path | None = None) -> str:
+    """One line if the prepared set at `path` and the shards it points into are whole; raises WorldError listing what is not."""
+    found = verify(PreparedSet.open(path, source=source))
+    if found.num_problems:
+        raise WorldError(found.text())
+    return found.text()
 
 
 def verify(prepared: PreparedSet) -> Verification:

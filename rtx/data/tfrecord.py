@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import google_crc32c
 
@@ -21,6 +21,15 @@ FOOTER_BYTES = 4
 _MASK_DELTA = 0xA282EAD8
 _LFS_POINTER = b"version https://git-lfs"
 _CHUNK_BYTES = 1 << 24
+
+
+@runtime_checkable
+class File(Protocol):
+    """What is asked of an open binary file, local or remote."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
 
 
 class Record(NamedTuple):
@@ -44,7 +53,7 @@ class RecordReader:
     without it, and for a broken frame always (nothing after it can be found), WorldError names file and byte.
     """
 
-    def __init__(self, file: BinaryIO, name: str, *, on_damage: Callable[[int, WorldError], None] | None = None) -> None:
+    def __init__(self, file: File, name: str, *, on_damage: Callable[[int, WorldError], None] | None = None) -> None:
         self._file, self._name, self._on_damage = file, name, on_damage
         self._size = file.seek(0, 2)
         file.seek(0)
@@ -100,7 +109,7 @@ class RecordReader:
         return WorldError(f"{self._name}, byte {byte} (record {index}): {text}; fetch this file again")
 
 
-def file_crc32c(file: BinaryIO) -> int:
+def file_crc32c(file: File) -> int:
     """CRC32C of everything from here to the end of the file."""
     crc = 0
     while data := file.read(_CHUNK_BYTES):
