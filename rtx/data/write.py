@@ -160,11 +160,29 @@ def _build(
             if episode is None:
                 raise UserError(f"data set {name!r}: a split without episodes; leave the split out")
 
+        def _example_writer(self) -> Any:
+            return _SortedKeys(super()._example_writer())
+
     Builder.name = name
     config = tfds.download.DownloadConfig(min_shard_size=_MIN_SHARD_BYTES, try_download_gcs=False)
     with contextlib.redirect_stdout(io.StringIO()):  # tfds prints two lines about downloading, which it does not do here
         builder = Builder(data_dir=os.fspath(part))
         builder.download_and_prepare(download_config=config, download_dir=os.fspath(part / "downloads"))
+
+
+@dataclass(frozen=True)
+class _SortedKeys:
+    """An example writer of tensorflow-datasets that puts the keys of each record in order: protobuf's maps have none, so the
+    same episodes would give other bytes in every process (seen 2026-11, protobuf 7).
+    """
+
+    plain: Any
+
+    def write(self, path: Any, examples: Iterable[tuple[Any, bytes]]) -> Any:
+        import tensorflow as tf
+
+        parse = tf.train.Example.FromString
+        return self.plain.write(path, ((key, parse(data).SerializeToString(deterministic=True)) for key, data in examples))
 
 
 def _import_tfds() -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -22,6 +23,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from rtx.data.write import RldsEpisode, write_rlds
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.eval.sim import demonstration
 from rtx.eval.sim.conventions import features
@@ -211,9 +213,12 @@ def simulator(image_size: int) -> Callable[[StagedJob], Done]:
     return stage
 
 
+def _episodes(paths: Sequence[Path]) -> Iterator[RldsEpisode]:
+    return (demonstration.load(path).rlds() for path in paths)
+
+
 def writer() -> Callable[[WriteRequest], str]:
     """Makes one set after the other."""
-    from rtx.data.write import write_rlds
 
     def write_set(request: WriteRequest) -> str:
         num_failed = sum(demonstration.load(path).num_failed for paths in request.splits.values() for path in paths)
@@ -222,10 +227,7 @@ def writer() -> Callable[[WriteRequest], str]:
             name=request.arm,
             version=request.version,
             features=features(request.arm, image_size=request.image_size),
-            splits={
-                split: lambda paths=paths: (demonstration.load(path).rlds() for path in paths)
-                for split, paths in request.splits.items()
-            },
+            splits={split: functools.partial(_episodes, paths) for split, paths in request.splits.items()},
             description=request.description,
             metadata={**request.metadata, "num_failed": num_failed},
         )

@@ -1,6 +1,6 @@
 """One demonstration: the scripted expert moves an arm, every frame and every command it sent is kept.
 
-    frame 0 --expert--> frame 1 --expert--> ... frame k (success) --hold--> frame k+1 --hold, terminate--|
+    frame 0 --expert--> frame 1 --expert--> ... frame k (done) --hold--> frame k+1 --hold, terminate--|
 
 What is kept is the robot's own: native proprio and the exact native command (rounded to float32 before it is sent).
 A demonstration ends with `HOLD_STEPS` commands that stand still with the gripper as it was, so that a policy learns to stop;
@@ -105,9 +105,9 @@ def _attempt(env: SimEnv, job: Job, seed: int, *, num_failed: int) -> Demonstrat
         return None
     expert = Expert(env, np.random.default_rng(seed_for("expert", seed)))
     for _ in range(round(TASKS[job.task].max_seconds * env.embodiment.control_hz)):
-        # When to stop is decided by success here, not by the expert.
+        # The expert's terminate is left out: it is given once, at the end of standing still.
         camera.step(np.concatenate([expert.act()[:7], [0]]))
-        if env.success:
+        if expert.done:  # a little beyond success, so that who imitates it badly still succeeds
             return camera.finish(job, num_failed)
     return None
 

@@ -99,7 +99,7 @@ def record_sim(
     """
     recipes = _recipes(arms, episodes_per_arm, tuple(tasks), seed, image_size, num_workers)
     todo = [recipe for recipe in recipes if not _is_finished(out, recipe)]
-    if todo:
+    if todo or (out / _STAGING).exists():  # finished, but killed before it could tidy up
         with _only_one(out):
             _record(out, todo, num_workers)
     return [out / recipe.arm / VERSION for recipe in recipes]
@@ -173,6 +173,8 @@ def _lock(descriptor: int, out: Path) -> None:
 def _record(out: Path, recipes: Sequence[Recipe], num_workers: int) -> None:
     jobs = [crew.StagedJob(job=job, path=_staged(out, recipe, job)) for recipe in recipes for job in recipe.jobs()]
     left = [staged for staged in jobs if not staged.path.exists()]
+    if not jobs:
+        return
     # Writing takes a few seconds a set: each counts as one more step of the same bar.
     with bar("demonstrations", len(jobs) + len(recipes), done=len(jobs) - len(left)) as advance:
         if left:
