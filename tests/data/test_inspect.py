@@ -18,7 +18,6 @@ from rtx.errors import UserError, WorldError
 from rtx.files import write_json
 from rtx.robots import rotations
 
-
 NOTHING = {"num_episodes": 0, "num_steps": 0}
 
 
