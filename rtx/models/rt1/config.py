@@ -45,6 +45,9 @@ class RT1Config:
     head_width: int = 32
     mlp_width: int = 256
     dropout: float = 0.1  # of the feed-forward output
+    action_queries: Literal["entry", "step"] = (
+        "step"  # a token per number as RT-1, or per chunk step, read out into its numbers
+    )
     causal: Literal["step", "token"] = "step"  # what image tokens see: their whole step and earlier, or earlier tokens only
     compute_dtype: Literal["float32", "bfloat16"] = "float32"  # softmax, norms and loss are float32 always
 
@@ -76,6 +79,7 @@ class RT1Config:
         if self.label_sigma_bins < 0:
             problems.append(f"label_sigma_bins {self.label_sigma_bins} must not be negative")
         choices = {
+            "action_queries": ("entry", "step"),
             "causal": ("step", "token"),
             "compute_dtype": ("float32", "bfloat16"),
             "rounding": ("nearest", "truncate"),

@@ -92,20 +92,25 @@ class HeadProjection(nn.Module):
 
 
 class MultiHeadDotProductAttention(nn.Module):
-    """Self-attention with an explicit mask; the softmax runs in float32. A query that may see nothing gets zeros."""
+    """Attention of all tokens to the first `s` of them, with an explicit mask `[.., n, s]`; the softmax runs in float32.
+
+    Tokens that nobody may attend to are put last and get no key and no value: the same numbers for less work.
+    A query that may see nothing gets zeros.
+    """
 
     num_heads: int
     head_width: int
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b n d"], mask: Bool[Array, "#b n n"]) -> Float[Array, "b n d"]:
+    def __call__(self, x: Float[Array, "b n d"], mask: Bool[Array, "#b n s"]) -> Float[Array, "b n d"]:
         """`mask[b, q, k]`: True where query q may see key k."""
         width = x.shape[-1]
         into = (width, self.num_heads, self.head_width)
-        query, key, value = (
-            HeadProjection(into, num_inputs=1, dtype=self.dtype, name=name)(x) for name in ("query", "key", "value")
-        )
+        keys = x[:, : mask.shape[-1]]
+        query = HeadProjection(into, num_inputs=1, dtype=self.dtype, name="query")(x)
+        key = HeadProjection(into, num_inputs=1, dtype=self.dtype, name="key")(keys)
+        value = HeadProjection(into, num_inputs=1, dtype=self.dtype, name="value")(keys)
         mixed = masked_attention(query, key, value, mask)
         return HeadProjection((self.num_heads, self.head_width, width), num_inputs=2, dtype=self.dtype, name="out")(mixed)
 

@@ -9,6 +9,8 @@ Sequence: for each frame its context tokens, frames in order, then one query tok
 With `causal="token"` (the released RT-1 and RT-1-X) a context token sees only tokens at or before itself in its frame.
 Action tokens are never attended to, not even by themselves, and their inputs are zero: the outputs differ by position only,
 so all of them come out of one pass. That also makes action tokens of earlier frames irrelevant, so there are none.
+With `action_queries="step"` one query stands for all numbers of a chunk step and is read out into all their bins: fewer
+rows for the same answer.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ class TransformerBlock(nn.Module):
     config: RT1Config
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b n d"], mask: Bool[Array, "b n n"], *, train: bool) -> Float[Array, "b n d"]:
+    def __call__(self, x: Float[Array, "b n d"], mask: Bool[Array, "b n s"], *, train: bool) -> Float[Array, "b n d"]:
         cfg, dtype = self.config, x.dtype
         normed = nn.LayerNorm(epsilon=1e-6, dtype=dtype, name="LayerNorm_0")(x)
         attention = MultiHeadDotProductAttention(
@@ -74,12 +76,13 @@ class Transformer(nn.Module):
         """`valid`: True for context tokens that may be attended to."""
         cfg, dtype = self.config, context.dtype
         b, t, n, width = context.shape
-        num_actions = cfg.chunk * cfg.action_dims
+        num_actions = cfg.chunk * (cfg.action_dims if cfg.action_queries == "entry" else 1)
         tokens = jnp.concatenate([context.reshape(b, t * n, width), jnp.zeros((b, num_actions, width), dtype)], 1)
-        keys = jnp.concatenate([valid.reshape(b, t * n), jnp.zeros((b, num_actions), bool)], 1)
-        mask = jnp.asarray(attention_mask(num_frames=t, context=n, num_actions=num_actions, causal=cfg.causal))
+        full = attention_mask(num_frames=t, context=n, num_actions=num_actions, causal=cfg.causal)
+        mask = jnp.asarray(full[:, : t * n])[None] & valid.reshape(b, 1, t * n)  # nobody sees an action token
         x = Positions(name="Dense_1")(Dense(cfg.width, dtype=dtype, name="Dense_0")(tokens))
         for i in range(cfg.num_layers):
-            x = TransformerBlock(cfg, name=f"TransformerBlock_{i}")(x, mask[None] & keys[:, None, :], train=train)
-        logits = Dense(cfg.num_bins, dtype=dtype, name="Dense_2")(x[:, t * n :])
+            x = TransformerBlock(cfg, name=f"TransformerBlock_{i}")(x, mask, train=train)
+        entries = cfg.chunk * cfg.action_dims // num_actions
+        logits = Dense(entries * cfg.num_bins, dtype=dtype, name="Dense_2")(x[:, t * n :])
         return logits.astype(jnp.float32).reshape(b, cfg.chunk, cfg.action_dims, cfg.num_bins)
