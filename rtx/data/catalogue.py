@@ -204,7 +204,10 @@ def _verify_shard(
                 low, high = np.searchsorted(table[:, 0], [record.offset, end])
                 seen += _check_pictures(record.payload, record.offset, table[low:high], path, found)
                 advance(1)
-    except (OSError, WorldError) as error:
+    except OSError as error:
+        found.add(f"{path}: {error.strerror}; if the data set moved, say where it is now with --source")
+        return
+    except WorldError as error:
         found.add(str(error))
         return
     found.num_images += len(table)

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from rtx.errors import UserError
-from rtx.spec import to_json
+
+USER_MODULE = "rtx_user_"  # how `rtx.data.record.load_records` names the modules it makes
 
 
 def source_of(function: Callable[..., Any]) -> str:
@@ -43,8 +44,10 @@ def _visit(value: Any, name: str, ours: set[str], found: dict[str, str]) -> None
         return _visit_function(value, ours, found)
     if isinstance(value, type):
         if value.__module__.split(".")[0] in ours:
-            found[f"{value.__module__}.{value.__qualname__}"] = _source(value)
+            found[f"{_label(value.__module__)}.{value.__qualname__}"] = _source(value)
         return None
+    if dataclasses.is_dataclass(value):
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping | tuple | list):
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         for key, item in items:
@@ -55,7 +58,7 @@ def _visit(value: Any, name: str, ours: set[str], found: dict[str, str]) -> None
 
 
 def _visit_function(function: types.FunctionType, ours: set[str], found: dict[str, str]) -> None:
-    key = f"{function.__module__}.{function.__qualname__}"
+    key = f"{_label(function.__module__)}.{function.__qualname__}"
     if "<lambda>" in key:  # several may share that name
         key += f" {_source(function)}"
     if key in found or function.__module__.split(".")[0] not in ours:
@@ -71,7 +74,12 @@ def _visit_function(function: types.FunctionType, ours: set[str], found: dict[st
                 for attribute in sorted(names & vars(value).keys()):
                     _visit(vars(value)[attribute], f"{value.__name__}.{attribute}", ours, found)
         else:
-            _visit(value, f"{function.__module__}.{name}", ours, found)
+            _visit(value, f"{_label(function.__module__)}.{name}", ours, found)
+
+
+def _label(module: str) -> str:
+    """A user's file is a module named after its path; moving it changes nothing that matters."""
+    return "file" if module.startswith(USER_MODULE) else module
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
@@ -94,8 +102,6 @@ def _source(value: Any) -> str:
 def _constant(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}{value.tobytes().hex()}"
-    if dataclasses.is_dataclass(value):
-        return str(to_json(value))
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
         return repr(value)
     return type(value).__qualname__  # an object whose printed form may hold an address

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.data.features import STEPS, FeatureSpec
-from rtx.data.fingerprint import source_of
+from rtx.data.fingerprint import USER_MODULE, source_of
 from rtx.errors import UserError, unknown_name
 from rtx.images import ChannelOrder
 from rtx.spec import CAMERA_ROLES, CANONICAL_ARM, Embodiment, to_json
@@ -106,7 +106,7 @@ def load_records(path: Path) -> dict[str, DatasetRecord]:
     Worker processes run the file again by its path, so it needs no package around it.
     """
     path = Path(path).expanduser().absolute()
-    module_name = f"rtx_user_{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
+    module_name = f"{USER_MODULE}{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise UserError(f"no Python file at {path}; a file of records is a .py that builds rtx.data.DatasetRecord objects")

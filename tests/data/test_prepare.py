@@ -1,0 +1,268 @@
+"""Prepare on small genuine shards: the columns hold what the episodes held, once, whatever interrupts."""
+
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rtx.data import prepare as prepare_module
+from rtx.data import shard as shard_module
+from rtx.data.catalogue import RECORDS
+from rtx.data.prepare import held_out, prepare
+from rtx.data.prepared import PreparedSet
+from rtx.errors import UserError, WorldError
+from rtx.images import decode
+from tests.fakes import WIDOWX_FEATURES, encode_example, encode_record, jpeg, widowx_episode, write_rlds, write_widowx
+
+BRIDGE = RECORDS["bridge_dataset"]
+VX300S = RECORDS["sim_vx300s"]  # the same keys; keeps every step
+
+
+def column_bytes(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.glob("*/*.npy"))}
+
+
+def one_split(root, episodes, name="sim_vx300s"):
+    return write_rlds(root, name, WIDOWX_FEATURES, {"train": [episodes]})
+
+
+def test_columns_hold_the_episodes_and_images_lie_where_they_say(tmp_path):
+    rng = np.random.default_rng(0)
+    episodes = [widowx_episode(rng, 4 + i, instruction=f"task {i % 2}") for i in range(3)]
+    val = [widowx_episode(rng, 5)]
+    source = write_rlds(tmp_path, "bridge_dataset", WIDOWX_FEATURES, {"train": [episodes[:2], episodes[2:]], "val": [val]})
+    prepared = prepare(BRIDGE, source, tmp_path / "out", num_workers=1)
+    train = prepared.split("train")
+    assert np.diff(train.episode_start).tolist() == [2, 3, 4]  # the idle start and the last step are gone
+    assert train.num_steps == len(train.action) == len(train.proprio) == 9
+    assert train.action_mask.tolist() == [True] * 7 + [False]
+    assert [prepared.languages[i] for i in train.language_id] == ["task 0"] * 2 + ["task 1"] * 3 + ["task 0"] * 4
+    for e, episode in enumerate(episodes):
+        rows = slice(*train.episode_start[e : e + 2])
+        state = episode["steps/observation/state"][1:]
+        np.testing.assert_allclose(train.action[rows, :3], np.diff(state[:, :3], axis=0), atol=1e-6)
+        np.testing.assert_array_equal(train.proprio[rows, :3], state[:-1, :3])
+        for role, key in (("primary", "image_0"), ("secondary", "image_1")):
+            index = train.image(role)
+            assert index.channel_order == "rgb"
+            for row, wanted in zip(range(rows.start, rows.stop), episode[f"steps/observation/{key}"][1:-1], strict=True):
+                data = train.shards[index.shard[row]].read_bytes()
+                assert data[index.offset[row] : index.offset[row] + index.length[row]] == wanted
+    assert prepared.split("val").num_episodes == 1
+    assert prepared.statistics.action.count == 9
+    assert prepared.statistics.num_episodes == 3
+    np.testing.assert_allclose(prepared.statistics.proprio.mean, train.proprio.mean(0), atol=1e-6)
+    assert not (tmp_path / "out" / "parts").exists()
+
+
+def test_any_number_of_workers_writes_the_same_bytes(tmp_path):
+    source = write_widowx(tmp_path, shards=(3, 1, 4))
+    one = prepare(BRIDGE, source, tmp_path / "one", num_workers=1)
+    two = prepare(BRIDGE, source, tmp_path / "two", num_workers=2)
+    assert column_bytes(tmp_path / "one") == column_bytes(tmp_path / "two")
+    assert one.statistics == two.statistics
+    assert one.languages == two.languages
+
+
+@settings(deadline=None, max_examples=25)
+@given(num_episodes=st.integers(0, 300), more=st.integers(0, 50))
+def test_held_out_episodes_stay_when_the_set_grows(num_episodes, more):
+    small, large = held_out("a", num_episodes), held_out("a", num_episodes + more)
+    assert len(small) == num_episodes
+    assert small.sum() >= (num_episodes > 1)
+    if num_episodes > 100:  # beyond the rule that at least one is held out
+        np.testing.assert_array_equal(small, large[:num_episodes])
+
+
+def test_about_a_twentieth_is_held_out_and_sets_differ():
+    assert 400 < held_out("a", 10_000).sum() < 600
+    assert np.any(held_out("a", 1000) != held_out("b", 1000))
+
+
+def test_without_a_validation_split_held_out_episodes_become_it(tmp_path):
+    source = write_widowx(tmp_path, shards=(10, 15))
+    prepared = prepare(BRIDGE, source, tmp_path / "out", num_workers=1)
+    chosen = held_out("bridge_dataset", 25)
+    assert prepared.split("val").num_episodes == chosen.sum() > 0
+    assert prepared.split("train").num_episodes == 25 - chosen.sum()
+    assert prepared.statistics.num_episodes == 25 - chosen.sum()
+    np.testing.assert_allclose(prepared.statistics.action.mean, prepared.split("train").action.mean(0), atol=1e-6)
+    assert prepared.counts["train"]["held_out"] == chosen.sum()
+
+
+@pytest.fixture
+def worked(monkeypatch):
+    """Names of the shards that were really read, in this process."""
+    names = []
+
+    def counting(task, *args):
+        names.append(task.path.name[:-9])
+        return shard_module.prepare_shard(task, *args)
+
+    monkeypatch.setattr(prepare_module, "prepare_shard", counting)
+    return names
+
+
+def test_an_interrupted_run_takes_up_finished_shards(tmp_path, worked):
+    source = write_widowx(tmp_path, shards=(2, 2, 2))
+    path = source / "bridge_dataset-train.tfrecord-00001-of-00003"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    with pytest.raises(WorldError, match=r"00001-of-00003, byte \d+ \(record 1\): the file is truncated"):
+        prepare(BRIDGE, source, tmp_path / "out", num_workers=1)
+    with pytest.raises(UserError, match="not prepared to the end"):
+        PreparedSet.open(tmp_path / "out")
+    path.write_bytes(whole)
+    prepare(BRIDGE, source, tmp_path / "out", num_workers=1)
+    names = [f"bridge_dataset-train.tfrecord-0000{i}" for i in range(3)]
+    assert worked == [names[0], names[1], names[1], names[2]]
+    prepare(BRIDGE, source, tmp_path / "clean", num_workers=1)
+    assert column_bytes(tmp_path / "out") == column_bytes(tmp_path / "clean")
+
+
+def test_an_up_to_date_set_is_left_alone_and_a_changed_shard_is_not(tmp_path, worked):
+    source = write_widowx(tmp_path, shards=(2, 2))
+    out = tmp_path / "out"
+    prepare(BRIDGE, source, out, num_workers=1)
+    assert len(worked) == 2
+    prepare(BRIDGE, source, out, num_workers=1)
+    path = source / "bridge_dataset-train.tfrecord-00000-of-00002"
+    os.utime(path, (time.time() + 9, time.time() + 9))  # touched, same bytes
+    prepare(BRIDGE, source, out, num_workers=1)
+    assert len(worked) == 2
+    other = [widowx_episode(np.random.default_rng(7), 8) for _ in range(2)]
+    path.write_bytes(b"".join(encode_record(encode_example(e)) for e in other))
+    prepare(BRIDGE, source, out, num_workers=1)
+    assert len(worked) == 4
+    prepare(BRIDGE, source, out, num_workers=1, resume=False)
+    assert len(worked) == 6
+
+
+def test_empty_and_one_step_episodes_are_counted_not_hidden(tmp_path):
+    rng = np.random.default_rng(0)
+    source = one_split(tmp_path, [widowx_episode(rng, n) for n in (0, 1, 2, 5, 6)], name="bridge_dataset")
+    prepared = prepare(BRIDGE, source, tmp_path / "out", num_workers=1)
+    assert prepared.counts["train"]["empty"] == 3
+    assert sum(s["num_episodes"] for s in prepared.splits.values()) == 2
+
+
+def change(episode, path, value):
+    return {**episode, path: value}
+
+
+def damages():
+    """A name, what is done to episode 1 of 3, and what the error must say."""
+    good = widowx_episode(np.random.default_rng(5), 4)
+    nan = good["steps/action"].copy()
+    nan[2, 1] = np.nan
+    raw = list(good["steps/observation/image_0"])
+    raw[3] = b"raw pixels"
+    yield "nan", change(good, "steps/action", nan), "step|rotation|not a finite"
+    yield "text", change(good, "steps/language_instruction", [b"\xff\xfe"] * 4), "not UTF-8"
+    yield "pixels", change(good, "steps/observation/image_0", raw), r"image_0', step 3, byte \d+: neither JPEG nor PNG"
+    yield "short", change(good, "steps/observation/image_1", [jpeg((0, 0, 0))] * 3), "3 images for 4 steps"
+    yield "width", change(good, "steps/action", np.zeros(27, np.float32)), "27 numbers are not a whole number of steps"
+    yield "ragged", change(good, "steps/action", np.zeros((3, 7), np.float32)), "different numbers of steps"
+    yield "kind", change(good, "steps/action", np.zeros((4, 7), np.int64)), "holds a int64 list, expected float"
+
+
+@pytest.mark.parametrize(("name", "bad", "message"), [pytest.param(*d, id=d[0]) for d in damages()])
+def test_a_damaged_episode_stops_with_its_place_or_is_quarantined(tmp_path, name, bad, message):
+    rng = np.random.default_rng(0)
+    good = [widowx_episode(rng, 4) for _ in range(2)]
+    source = one_split(tmp_path, [good[0], bad, good[1]])
+    with pytest.raises(WorldError, match=rf"(?s)00000-of-00001, episode 1 of 'train'.*({message})"):
+        prepare(VX300S, source, tmp_path / "out", num_workers=1)
+    with pytest.raises(WorldError, match="1 of 3 episodes are damaged, more than the allowed share"):
+        prepare(VX300S, source, tmp_path / "out", num_workers=1, quarantine=True)
+    prepared = prepare(VX300S, source, tmp_path / "out", num_workers=1, quarantine=True, max_quarantined=0.5)
+    assert prepared.counts["train"]["quarantined"] == 1
+    assert "episode 1" in prepared.counts["train"]["reasons"][0]
+    assert sum(s["num_episodes"] for s in prepared.splits.values()) == 2
+
+
+def test_a_broken_frame_and_a_broken_sum_are_quarantined_with_their_count(tmp_path):
+    source = write_widowx(tmp_path, "sim_vx300s", shards=(4, 4))
+    first, second = sorted(source.glob("*tfrecord*"))
+    first.write_bytes(first.read_bytes()[:-9])  # its last record is lost
+    data = bytearray(second.read_bytes())
+    data[len(data) // 2] ^= 1  # one record's data
+    second.write_bytes(data)
+    prepared = prepare(VX300S, source, tmp_path / "out", num_workers=1, quarantine=True, max_quarantined=0.5)
+    counts = prepared.counts["train"]
+    assert (counts["quarantined"], counts["empty"]) == (2, 0)
+    assert "truncated" in counts["reasons"][0]
+    assert "checksum" in counts["reasons"][1]
+
+
+def test_a_shard_with_too_few_records_is_found(tmp_path):
+    source = write_widowx(tmp_path, shards=(2,))
+    info = json.loads((source / "dataset_info.json").read_text())
+    info["splits"][0]["shardLengths"] = ["3"]
+    (source / "dataset_info.json").write_text(json.dumps(info))
+    with pytest.raises(WorldError, match=r"2 records, dataset_info\.json lists 3"):
+        prepare(BRIDGE, source, tmp_path / "out", num_workers=1)
+
+
+def test_wrong_requests_get_one_sentence_before_data_is_read(tmp_path):
+    source = write_widowx(tmp_path)
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match=r"unknown split of .* 'trian'; did you mean 'train'"):
+        prepare(BRIDGE, source, out, splits=["trian"])
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    with pytest.raises(UserError, match=r"not empty and holds no prepared set"):
+        prepare(BRIDGE, source, tmp_path / "photos")
+    with pytest.raises(UserError, match=r"num_workers is 0"):
+        prepare(BRIDGE, source, out, num_workers=0)
+    with pytest.raises(
+        UserError, match=r"(?s)camera 'wrist': unknown image key 'observation/wrist_image'.*steps/observation/state"
+    ):
+        prepare(RECORDS["sim_panda"], source.rename(source.parent / "2.0.0"), out)
+    next((source.parent / "2.0.0").glob("*00001-of*")).unlink()
+    with pytest.raises(WorldError, match=r"1 shards that dataset_info.json lists are not there"):
+        prepare(BRIDGE, source.parent / "2.0.0", out)
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_moved_shards_are_named_and_found_again(tmp_path):
+    source = write_widowx(tmp_path / "here", shards=(3,))
+    prepared = prepare(BRIDGE, source, tmp_path / "out", num_workers=1)
+    (tmp_path / "here").rename(tmp_path / "there")
+    with pytest.raises(UserError, match=r"1 of 1 shards are not at .* source=NEW FOLDER"):
+        prepared.split("train")
+    moved = PreparedSet.open(tmp_path / "out", source=tmp_path / "there").split("train")
+    index = moved.image("primary")
+    data = moved.shards[0].read_bytes()[index.offset[0] :][: index.length[0]]
+    assert decode(data).shape == (16, 16, 3)
+    moved.shards[0].write_bytes(b"")
+    with pytest.raises(WorldError, match="it was replaced"):
+        PreparedSet.open(tmp_path / "out", source=tmp_path / "there").split("train")
+
+
+def test_names_that_are_not_there_are_answered_with_those_that_are(tmp_path):
+    prepared = prepare(BRIDGE, write_widowx(tmp_path, shards=(1,)), tmp_path / "out", num_workers=1)
+    assert list(prepared.splits) == ["train"]  # nothing to hold out of one episode
+    with pytest.raises(UserError, match=r"unknown split of bridge_dataset 'val'"):
+        prepared.split("val")
+    with pytest.raises(UserError, match=r"unknown camera role 'wrist'.*primary, secondary"):
+        prepared.split("train").image("wrist")
+    with pytest.raises(UserError, match="holds no prepared data set"):
+        PreparedSet.open(tmp_path)
+    with pytest.raises(UserError, match="another version of the record"):
+        PreparedSet.open(tmp_path / "out", VX300S)
+    assert PreparedSet.open(tmp_path / "out", BRIDGE) == prepared
+
+
+def test_a_split_travels_as_its_folder(tmp_path):
+    import pickle
+
+    split = prepare(BRIDGE, write_widowx(tmp_path, shards=(3,), steps=40), tmp_path / "out", num_workers=1).split("train")
+    assert len(split.action) > 0
+    data = pickle.dumps(split)
+    assert len(data) < 3000
+    np.testing.assert_array_equal(pickle.loads(data).action, split.action)
