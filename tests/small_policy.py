@@ -1,4 +1,4 @@
-"""Policies small enough to compile in a second: a real RT-1 with fresh weights, and a model whose answers can be foreseen."""
+"""Policies small enough to compile in a second: a real RT-1 with random weights, and a model whose answers can be foreseen."""
 
 import dataclasses
 
@@ -84,18 +84,19 @@ def echo_policy(gain=1.0, **changes):
 
 
 def rt1_policy():
-    """Fresh weights: its actions mean nothing, but they depend on all of its input."""
+    """Random weights: its actions mean nothing, but they depend on all of its input."""
     from rtx.models.rt1.config import RT1Config
     from rtx.models.rt1.model import RT1
 
     config = RT1Config(
-        history=2, chunk=3, text_length=8, text_vocabulary=16, max_embodiments=4, text_width=16, text_heads=2, sentence_width=16,
-        stem_width=8, conv_width=8, num_conv_blocks=1, tokens_per_image=2, token_hidden=8, width=16, num_layers=1, num_heads=2,
-        head_width=8, mlp_width=16, num_bins=32, expectation_radius_bins=4,
+        history=2, chunk=3, text_length=8, text_vocabulary=16, max_embodiments=4, text_width=16, text_heads=2,
+        sentence_width=16, stem_width=8, conv_width=8, num_conv_blocks=1, tokens_per_image=2, token_hidden=8, width=16,
+        num_layers=1, num_heads=2, head_width=8, mlp_width=16, num_bins=32, expectation_radius_bins=4,
     )  # fmt: skip
     model = RT1(config)
-    shape = Policy(model=model, variables={}, contract=contract(), tokenizer=TOKENIZER).blank_batch()
-    variables = jax.tree.map(np.asarray, model.init(jax.random.key(0), shape))
+    blank = Policy(model=model, variables={}, contract=contract(), tokenizer=TOKENIZER).blank_batch()
+    rng, shapes = np.random.default_rng(0), jax.eval_shape(model.init, jax.random.key(0), blank)  # compiling init takes seconds
+    variables = jax.tree.map(lambda leaf: rng.normal(0, 0.2, leaf.shape).astype(leaf.dtype), shapes)
     return Policy(model=model, variables=variables, contract=contract(), tokenizer=TOKENIZER, name="small rt1")
 
 

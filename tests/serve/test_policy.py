@@ -131,7 +131,7 @@ def with_camera(role, image):
 
 
 REFUSED = {
-    "unknown robot": (observation(), "sim_pand", r"unknown robot 'sim_pand'; did you mean 'sim_panda'.*Choices: sim_iiwa, sim_panda"),
+    "unknown robot": (observation(), "sim_pand", "did you mean 'sim_panda'.*Choices: sim_iiwa, sim_panda"),
     "missing camera": (without_wrist(observation()), "sim_panda", "camera 'wrist' is missing"),
     "camera of another robot": (observation(), "sim_iiwa", "unknown camera of 'sim_iiwa' 'wrist'.*primary"),
     "frames that do not match": (
