@@ -63,8 +63,8 @@ class Environment(Protocol):
 
     def step(self, native_action: np.ndarray, *, render: bool = True) -> Frame: ...
 
-    def render_view(self) -> np.ndarray:
-        """A picture for people, uint8 RGB `[h, w, 3]`."""
+    def render_view(self, size: int) -> np.ndarray:
+        """A picture for people, uint8 RGB `[size, size, 3]`."""
 
     def close(self) -> None: ...
 

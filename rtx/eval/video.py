@@ -29,7 +29,7 @@ from rtx.errors import UserError
 from rtx.eval.play import Environment, Frame
 from rtx.files import atomic
 
-VIEW_PX, EYE_PX, STRIP_PX = 288, 144, 48
+VIEW_PX, EYE_PX, STRIP_PX = 320, 160, 48
 SIZE = (VIEW_PX + EYE_PX, VIEW_PX + STRIP_PX)  # width, height; even, as yuv420p wants
 MAX_BITS_PER_S = 160_000  # 300 kB for 15 s; typical episodes need a third
 _HOLD_S = 1.0  # the last frame stays, so that the verdict can be read
@@ -67,7 +67,9 @@ class EpisodeVideo:
     def add(self, env: Environment, frame: Frame, *, step: int, seconds: float) -> None:
         """`frame` must hold pictures; the view for people is rendered here."""
         eyes = tuple(frame.images[role] for role in sorted(frame.images))[:2]
-        self._last = _Moment(env.render_view(), eyes, env.instruction, f"step {step}  {seconds:.1f} s", bool(env.success))
+        self._last = _Moment(
+            env.render_view(VIEW_PX), eyes, env.instruction, f"step {step}  {seconds:.1f} s", bool(env.success)
+        )
         encode(self._container, self._stream, self._last.picture("solved" if self._last.success else ""))
 
     def _finish(self) -> None:

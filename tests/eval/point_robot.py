@@ -64,8 +64,8 @@ class PointRobot:
         self._misbehave()
         return self._frame(render=render)
 
-    def render_view(self) -> np.ndarray:
-        return np.full((96, 96, 3), min(255, 60 + 5 * self.steps), np.uint8)
+    def render_view(self, size: int) -> np.ndarray:
+        return np.full((size, size, 3), min(255, 60 + 5 * self.steps), np.uint8)
 
     def close(self) -> None:
         pass

@@ -1,0 +1,340 @@
+"""The report: ONE HTML file that needs nothing else, to be opened from a disk, mailed or kept beside a checkpoint.
+
+    headline | plots | per robot | per task | videos | training | data | how it was made
+
+Styles, plots (SVG) and videos (base64) are inside, there is no script, and its own content security policy forbids the
+network. Whatever comes from outside (names, instructions, paths) is escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rtx.eval import plots, video
+from rtx.eval.outcome import Outcome
+from rtx.eval.results import Evaluation
+from rtx.eval.statistics import Comparison, Rate
+from rtx.files import atomic
+
+if TYPE_CHECKING:
+    from rtx.data.prepared import PreparedSet
+    from rtx.spec import ActionField, Embodiment
+
+MAX_VIDEO_BYTES = 12_000_000  # of all of them together: the file stays under 20 MB
+_PACKAGES = ("rtx-robotics", "jax", "flax", "numpy", "mujoco", "robosuite", "tensorflow-datasets")
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:; img-src data:"
+
+
+def write_report(
+    out: Path,
+    *,
+    evaluation: Evaluation,
+    training_metrics: Path | None = None,
+    sets: Sequence[PreparedSet] = (),
+    stage_seconds: Mapping[str, float] | None = None,
+    facts: Mapping[str, str] | None = None,
+    title: str = "",
+) -> Path:
+    """Writes the report to the file `out` and returns it.
+
+    `training_metrics`: the run's metrics.jsonl. `sets`: what the policy was trained on. `stage_seconds`: wall time by
+    stage. `facts`: further lines of "how it was made".
+    """
+    sections = [
+        _headline(evaluation, title or f"Evaluation on suite {evaluation.suite.name}"),
+        _success(evaluation),
+        _by_arm(evaluation),
+        _by_task(evaluation),
+        _videos(evaluation),
+        _training(training_metrics) if training_metrics else "",
+        _data(sets) if sets else "",
+        _made(evaluation, stage_seconds or {}, facts or {}),
+    ]
+    page = (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{escape(title or evaluation.suite.name)}</title><style>{_style()}</style></head>"
+        f"<body><main>{''.join(sections)}</main></body></html>\n"
+    )
+    with atomic(out) as file:
+        file.write(page.encode())
+    return out
+
+
+def _style() -> str:
+    return Path(__file__).with_name("report.css").read_text()
+
+
+# headline
+
+
+def _headline(evaluation: Evaluation, title: str) -> str:
+    suite = evaluation.suite
+    about = (
+        f"{_count(len(suite.arms), 'robot')}, {_count(len(suite.tasks), 'task')} ({escape(', '.join(suite.tasks))}), "
+        f"{_count(suite.num_episodes, 'episode')} per policy, the same scenes for all"
+    )
+    tiles = "".join(_tile(name, evaluation.rate(name), i) for i, name in enumerate(evaluation.policies))
+    claims = "".join(f"<p>{_claim(evaluation, other)}</p>" for other in evaluation.others)
+    return f"<h1>{escape(title)}</h1><p class='dim'>{about}</p><div class='tiles'>{tiles}</div>{claims}"
+
+
+def _tile(name: str, rate: Rate, lane: int) -> str:
+    interval = f"95 % interval {_percent(rate.interval.low)} to {_percent(rate.interval.high)} %"
+    return (
+        f"<div class='tile {plots.series(lane)}'><span class='name'>{escape(name)}</span>"
+        f"<div class='number'>{_percent(rate.value)} %</div>"
+        f"<span class='dim'>{rate.successes} of {rate.trials} episodes solved<br>{interval}</span></div>"
+    )
+
+
+def _claim(evaluation: Evaluation, other: str) -> str:
+    """What may be said of the policy in question against `other`, and why."""
+    whole = evaluation.compare(other)
+    arms = [evaluation.compare(other, arm=arm).verdict for arm in evaluation.suite.arms]
+    return (
+        f"<b>{escape(evaluation.main)} against {escape(other)}: {_verdict(whole)}</b> over all episodes "
+        f"<span class='dim'>({escape(whole.reason)})</span>; better on {arms.count('better')} of {len(arms)} robots "
+        "taken one by one" + (f", worse on {arms.count('worse')}" if "worse" in arms else "") + "."
+    )
+
+
+# rates
+
+
+def _success(evaluation: Evaluation) -> str:
+    names = list(evaluation.policies)
+    by_arm = {arm: [evaluation.rate(name, arm=arm) for name in names] for arm in evaluation.suite.arms}
+    by_task = {task: [evaluation.rate(name, task=task) for name in names] for task in evaluation.suite.tasks}
+    figures = "".join(
+        f"<figure><figcaption>{caption}</figcaption>{plots.legend(names)}{plots.success_plot(rates)}</figure>"
+        for caption, rates in (
+            ("Success by robot, with 95 % intervals", by_arm),
+            ("Success by task, with 95 % intervals", by_task),
+        )
+    )
+    return f"<h2>Success</h2><div class='plots'>{figures}</div>"
+
+
+def _by_arm(evaluation: Evaluation) -> str:
+    rows = [_rate_row(evaluation, arm, arm=arm) for arm in evaluation.suite.arms]
+    table = _table(_rate_head(evaluation, "robot"), rows, last=_rate_row(evaluation, "all robots"))
+    note = (
+        "Intervals are Wilson's, 95 %. A verdict other than <i>no difference shown</i> needs both: intervals that do not "
+        "overlap and an exact McNemar test on the same scenes with p below 0.05."
+    )
+    return f"<h2>By robot</h2>{table}<p class='note'>{note}</p>"
+
+
+def _by_task(evaluation: Evaluation) -> str:
+    rows = [_rate_row(evaluation, task, task=task) for task in evaluation.suite.tasks]
+    return f"<h2>By task</h2>{_table(_rate_head(evaluation, 'task'), rows)}"
+
+
+def _rate_head(evaluation: Evaluation, what: str) -> list[str]:
+    return [what, *evaluation.policies, *(f"{evaluation.main} against {other}" for other in evaluation.others)]
+
+
+def _rate_row(evaluation: Evaluation, name: str, *, arm: str | None = None, task: str | None = None) -> list[str]:
+    rates = [_rate_cell(evaluation.rate(policy, arm=arm, task=task)) for policy in evaluation.policies]
+    comparisons = [evaluation.compare(other, arm=arm, task=task) for other in evaluation.others]
+    cells = [f"<td title='{escape(comparison.reason)}'>{_verdict(comparison)}</td>" for comparison in comparisons]
+    return [f"<td>{escape(name)}</td>", *rates, *cells]
+
+
+def _rate_cell(rate: Rate) -> str:
+    interval = f"{_percent(rate.interval.low)} to {_percent(rate.interval.high)} %, {rate.successes}/{rate.trials}"
+    return f"<td class='rate'>{_percent(rate.value)} %<small>{interval}</small></td>"
+
+
+def _verdict(comparison: Comparison) -> str:
+    kind = comparison.verdict if comparison.verdict in ("better", "worse") else "same"
+    return f"<span class='{kind}'>{comparison.verdict}</span>"
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{100 * value:.0f}"
+
+
+# videos
+
+
+def _videos(evaluation: Evaluation) -> str:
+    """Failures first: they teach more. The baselines' come last."""
+    recorded = [outcome for outcome in evaluation.outcomes if outcome.video and (evaluation.videos / outcome.video).exists()]
+    recorded.sort(key=lambda outcome: (list(evaluation.policies).index(outcome.policy), outcome.success))
+    cards, left = [], MAX_VIDEO_BYTES
+    for outcome in recorded:
+        path = evaluation.videos / str(outcome.video)
+        if path.stat().st_size <= left:
+            left -= path.stat().st_size
+            cards.append(_video_card(outcome, video.data_url(path)))
+    if not recorded:
+        return ""
+    rest = f" {len(recorded) - len(cards)} more are in the folder of videos." if len(cards) < len(recorded) else ""
+    note = (
+        f"Failures first, baselines last; at the robot's own speed. Left: a view for people. Right: what the policy sees.{rest}"
+    )
+    return f"<h2>Videos</h2><p class='note'>{note}</p><div class='videos'>{''.join(cards)}</div>"
+
+
+def _video_card(outcome: Outcome, url: str) -> str:
+    mark = "<span class='mark better'>solved</span>" if outcome.success else "<span class='mark worse'>not solved</span>"
+    missing = f", {100 * outcome.final_distance_m:.0f} cm to go" if outcome.final_distance_m and not outcome.success else ""
+    what = f"{escape(outcome.policy)}, {escape(outcome.arm)}, {escape(outcome.task)}, {outcome.seconds:.1f} s{missing}"
+    return (
+        f"<div class='video'><video controls muted loop playsinline preload='metadata' src='{url}'></video>"
+        f"<div>{mark}<b>{escape(outcome.instruction)}</b><span class='dim'>{what}</span></div></div>"
+    )
+
+
+# training and data
+
+
+def _training(path: Path) -> str:
+    lines = _metric_lines(path)
+    curves = {
+        name: [(line["step"], line["loss"]) for line in lines if line.get("kind") == kind and _is_number(line.get("loss"))]
+        for name, kind in (("training", "train"), ("held-out episodes", "val"))
+    }
+    curves = {name: points for name, points in curves.items() if points}
+    if not curves:
+        return ""
+    plot = plots.curve_plot(curves, x_label="training step")
+    last = {name: f"{points[-1][1]:.3g} at step {points[-1][0]}" for name, points in curves.items()}
+    return (
+        f"<h2>Training</h2><div class='plots'><figure><figcaption>Loss</figcaption>{plots.legend(list(curves))}{plot}</figure>"
+        f"<div>{_list({f'last loss, {name}': text for name, text in last.items()})}</div></div>"
+    )
+
+
+def _metric_lines(path: Path) -> list[dict[str, Any]]:
+    """Whole lines only: a run may be writing at this moment."""
+    with open(path, "rb") as file:
+        return [json.loads(line) for line in file if line.endswith(b"\n")]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _data(sets: Sequence[PreparedSet]) -> str:
+    rows = []
+    for one in sets:
+        episodes = {name: split["num_episodes"] for name, split in one.splits.items()}
+        steps = sum(split["num_steps"] for split in one.splits.values())
+        held_out = sum(number for name, number in episodes.items() if name != "train")
+        numbers = _cells(one.name, f"{episodes.get('train', 0)} + {held_out}", f"{steps}", f"{one.embodiment.control_hz:g} Hz")
+        rows.append([*numbers, f"<td class='prose'>{escape(convention(one.embodiment))}</td>"])
+    head = ["data set", "episodes (train + held out)", "steps", "rate", "its own convention of actions"]
+    note = "Every set keeps its own convention on disk; the policy is trained on, and answers in, one common form."
+    return f"<h2>Data</h2>{_table(head, rows)}<p class='note'>{note}</p>"
+
+
+def convention(embodiment: Embodiment) -> str:
+    """One robot's action in words: `position change (cm, base frame); ...; gripper closed 1, open 0`."""
+    return "; ".join(_field_words(field) for field in embodiment.action.fields)
+
+
+def _field_words(field: ActionField) -> str:
+    if field.kind == "gripper":
+        return f"gripper closed {field.closed:g}, open {field.opened:g}"
+    quantity = "rotation" if field.rotation else "position" if field.kind.endswith("pos") else field.name
+    kind = {"delta": "change of ", "abs": "absolute "}.get(field.kind.split("_")[0], "")
+    details = [
+        field.rotation or "",
+        "" if field.unit == "1" else field.unit,
+        f"{field.frame} frame" if field.frame != "none" else "",
+    ]
+    inside = ", ".join(detail for detail in details if detail)
+    return f"{kind}{quantity}" + (f" ({inside})" if inside else "")
+
+
+# how it was made
+
+
+def _made(evaluation: Evaluation, stage_seconds: Mapping[str, float], facts: Mapping[str, str]) -> str:
+    suite, settings = evaluation.suite, evaluation.settings
+    known = {
+        "policies": "; ".join(f"{name} {fingerprint}" for name, fingerprint in evaluation.policies.items()),
+        "suite": f"{suite.name}, fingerprint {suite.fingerprint()}",
+        "seeds": "a hash of (suite, robot, task, episode number); in episodes.jsonl beside every outcome",
+        "control": f"{settings.replan} actions of each predicted chunk are executed before the policy is asked again",
+        "safety filter": "on" if settings.safety else "OFF",
+        "simulator": f"episodes took {_duration(evaluation.episode_wall_s)} in all, one after the other; "
+        f"{evaluation.worker_deaths} processes died and were replaced",
+        "machine": f"{platform.system()} {platform.machine()}, {_count(os.cpu_count() or 1, 'core')}",
+        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+        "wall time": ", ".join(f"{stage} {_duration(seconds)}" for stage, seconds in stage_seconds.items()),
+        **facts,
+    }
+    return (
+        f"<h2>How it was made</h2>{_list({name: text for name, text in known.items() if text})}"
+        f"<h3>What the safety filter changed</h3>{_refusals(evaluation)}"
+    )
+
+
+def _refusals(evaluation: Evaluation) -> str:
+    if not evaluation.settings.safety:
+        return "<p>Nothing: it was switched off.</p>"
+    counts = {name: evaluation.refusals(name) for name in evaluation.policies}
+    reasons = sorted({reason for of_policy in counts.values() for reason in of_policy})
+    rows = [
+        _cells(
+            name,
+            f"{sum(outcome.steps for outcome in evaluation.select(name))}",
+            *(f"{counts[name].get(r, 0)}" for r in reasons),
+        )
+        for name in evaluation.policies
+    ]
+    return _table(["policy", "actions", *reasons], rows)
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages a result may depend on, where installed."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    if "rtx-robotics" not in found and "rtx" in sys.modules:
+        found["rtx-robotics"] = sys.modules["rtx"].__version__
+    return found
+
+
+# pieces
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, last: Sequence[str] = ()) -> str:
+    """`rows` are cells, already HTML; `head` is text."""
+    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
+    foot = f"<tr class='sum'>{''.join(last)}</tr>" if last else ""
+    return f"<div class='wide'><table><thead><tr>{top}</tr></thead><tbody>{body}{foot}</tbody></table></div>"
+
+
+def _cells(*texts: str) -> list[str]:
+    return [f"<td>{escape(text)}</td>" for text in texts]
+
+
+def _list(items: Mapping[str, str]) -> str:
+    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in items.items()) + "</dl>"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _duration(seconds: int | float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

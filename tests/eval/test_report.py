@@ -1,0 +1,159 @@
+"""The report is one file: whole, escaped, without a way to the network, with videos that play; and its plots are right."""
+
+import base64
+import dataclasses
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import av
+import pytest
+from point_robot import ARMS, GoalPolicy, PointRobot, contract
+
+from rtx.eval import plots, report
+from rtx.eval.evaluate import evaluate
+from rtx.eval.statistics import Rate
+from rtx.eval.suite import Suite
+from rtx.robots.sim_arms import SIM_ARMS
+
+SUITE = Suite(name="points & <more>", arms=ARMS[:2], tasks=("go",), episodes_per_cell=2, max_seconds=3.0)
+VOID = {"meta", "circle", "line", "polyline", "br"}
+
+
+class Checker(HTMLParser):
+    """Collects tags and text, and fails where elements do not nest."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def check(page: str) -> Checker:
+    checker = Checker()
+    checker.feed(page)
+    checker.close()
+    assert checker.open == []
+    return checker
+
+
+@pytest.fixture(scope="module")
+def evaluation(tmp_path_factory):
+    policies = {"trained <1>": GoalPolicy(contract()), "random": GoalPolicy(contract(), speed=0.0)}
+    out = tmp_path_factory.mktemp("report")
+    done = evaluate(policies, SUITE, out, num_workers=1, make_environment=PointRobot)
+    return dataclasses.replace(done, outcomes=tuple(dataclasses.replace(o, instruction="<i>go</i>") for o in done.outcomes))
+
+
+@pytest.fixture(scope="module")
+def page(evaluation):
+    metrics = evaluation.out / "metrics.jsonl"
+    lines = [{"step": s, "kind": "train", "loss": 3 - s / 100} for s in range(0, 100, 10)]
+    lines += [{"step": 50, "kind": "val", "loss": 2.7}, {"step": 60, "kind": "train", "loss": None}]
+    metrics.write_text("\n".join(json.dumps(line) for line in lines) + '\n{"step": 7')
+    path = report.write_report(
+        evaluation.out / "r.html", evaluation=evaluation, training_metrics=metrics, stage_seconds={"training": 200.0},
+        facts={"note": "a & b"},
+    )  # fmt: skip
+    return path.read_text()
+
+
+def test_it_nests_and_says_what_was_found(page, evaluation):
+    checker = check(page)
+    text = " ".join(checker.text)
+    assert "trained <1>" in text  # as text: it was escaped
+    assert "<i>go</i>" in text
+    for name in ("trained <1>", "random"):
+        rate = evaluation.rate(name)
+        assert f"{rate.successes} of {rate.trials} episodes solved" in text
+    for words in ("no difference shown", "sim_panda", "3.3 min", "a & b", "seeds", "2.7 at step 50", "safety filter"):
+        assert words in text
+
+
+def test_nothing_is_fetched_and_nothing_runs(page):
+    checker = check(page)
+    assert "script" not in {tag for tag, _ in checker.tags}
+    for _, attributes in checker.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in ("src", "href", "poster"):
+                assert value.startswith("data:")
+    assert not re.search(r"url\(|@import|https?://", page)
+    assert "default-src 'none'" in page
+
+
+def test_its_videos_play(page, evaluation):
+    urls = [attributes["src"] for tag, attributes in check(page).tags if tag == "video"]
+    assert len(urls) == sum(outcome.video is not None for outcome in evaluation.outcomes) == 3
+    for url in urls:
+        data = base64.b64decode(url.removeprefix("data:video/mp4;base64,"))
+        with av.open(io.BytesIO(data)) as container:
+            assert sum(1 for _ in container.decode(video=0)) > 5
+
+
+def test_failures_come_first_and_baselines_last(page):
+    marks = re.findall(r"class='mark \w+'>([a-z ]+)<.*?class='dim'>([^,]+),", page)
+    assert [policy for _, policy in marks] == ["trained &lt;1&gt;"] * 2 + ["random"]
+
+
+def test_too_many_videos_are_left_in_their_folder_and_counted(evaluation, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "MAX_VIDEO_BYTES", 1)
+    text = report.write_report(tmp_path / "r.html", evaluation=evaluation).read_text()
+    assert "<video" not in text
+    assert "3 more are in the folder of videos" in text
+
+
+@pytest.mark.parametrize(
+    ("arm", "words"),
+    [
+        (
+            "sim_ur5e",
+            "change of position (cm, base frame); change of rotation (axis_angle, rad, base frame); gripper closed 1, open 0",
+        ),
+        ("sim_iiwa", "absolute position (m, base frame); absolute rotation (quat_wxyz, base frame); gripper closed 1, open 0"),
+        ("sim_kinova3", "change of position (m, tool frame); change of rotation (axis_angle, rad, tool frame)"),
+    ],
+)
+def test_conventions_in_words(arm, words):
+    assert report.convention(SIM_ARMS[arm]).startswith(words)
+
+
+def test_a_rate_is_drawn_where_it_is():
+    drawn = plots.success_plot({"a": [Rate(0, 10), Rate(10, 10)], "b": [Rate(5, 10), Rate(0, 0)]})
+    check(drawn)
+    xs = [float(x) for x in re.findall(r"<circle cx='([\d.]+)'", drawn)]
+    left, right, middle = xs
+    assert middle == pytest.approx((left + right) / 2, abs=0.1)
+    assert drawn.count("<circle") == 3  # no dot without episodes, but its whole whisker
+
+
+def test_curves_leave_out_what_is_not_finite():
+    drawn = plots.curve_plot({"loss <x>": [(0, 3.0), (10, float("nan")), (20, 1.0)]}, x_label="step")
+    check(drawn)
+    assert len(re.findall(r"points='([^']*)'", drawn)[0].split()) == 2
+    assert plots.curve_plot({"loss": [(0, float("nan"))]}, x_label="step") == ""
+    check(plots.curve_plot({"one": [(5, 2.0)]}, x_label="step"))
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (2.2, 4.4), (0, 2000), (1e-6, 3e-6), (5, 5), (-3, 7), (0, 0)])
+def test_ticks_enclose_and_are_few(low, high):
+    marks = plots.ticks(low, high)
+    assert marks[0] <= low
+    assert marks[-1] >= high
+    assert 2 <= len(marks) <= 8
