@@ -116,7 +116,7 @@ def _spans(example: Example, key: str, num_steps: int, payload: memoryview, offs
     there = offsets[lengths >= 2] - offset
     data = np.frombuffer(payload, np.uint8)
     magic = data[there].astype(np.int64) << 8 | data[there + 1]
-    wrong = np.flatnonzero(~np.isin(magic, (_JPEG, _PNG)))
+    wrong = np.flatnonzero((magic != _JPEG) & (magic != _PNG))
     if len(wrong) or np.any(lengths == 1):
         step = int(wrong[0]) if len(wrong) else int(np.flatnonzero(lengths == 1)[0])
         raise WorldError(f"{where}, key {key!r}, step {step}, byte {offsets[step]}: neither JPEG nor PNG")

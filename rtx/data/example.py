@@ -142,6 +142,8 @@ def _merge(data: memoryview, start: int, end: int, before: _List) -> _List:
 
 def _varint(data: memoryview, pos: int, end: int) -> tuple[int, int]:
     """Value and the position after it."""
+    if pos < end and data[pos] < 0x80:  # tags and short lengths: most of them
+        return data[pos], pos + 1
     value = 0
     for count in range(min(_MAX_VARINT_BYTES, end - pos)):
         byte = data[pos + count]
