@@ -15,6 +15,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
 
 from rtx.models.rt1.config import RT1Config
@@ -24,7 +25,7 @@ IMAGE_MEAN = (0.485, 0.456, 0.406)  # ImageNet's, as RT-1
 IMAGE_STD = (0.229, 0.224, 0.225)
 
 
-def normalize_image(image: UInt8[Array, "*n h w 3"], dtype: jnp.dtype) -> Float[Array, "*n h w 3"]:
+def normalize_image(image: UInt8[Array, "*n h w 3"], dtype: DTypeLike) -> Float[Array, "*n h w 3"]:
     """uint8 to zero mean and unit variance per channel."""
     scaled = image.astype(jnp.float32) / 255.0
     return ((scaled - jnp.asarray(IMAGE_MEAN)) / jnp.asarray(IMAGE_STD)).astype(dtype)
@@ -60,7 +61,7 @@ def position_features(positions: np.ndarray, num_octaves: int = 4) -> np.ndarray
 class ConvBlock(nn.Module):
     """x + 1x1(GELU(FiLM(conv3x3(LN(x)))))."""
 
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c"], condition: Float[Array, "n s"]) -> Float[Array, "n h w c"]:

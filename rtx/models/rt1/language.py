@@ -5,7 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from rtx.models.rt1.config import RT1Config
 from rtx.models.rt1.layers import Dense, MultiHeadDotProductAttention
@@ -32,7 +32,7 @@ class SentenceEncoder(nn.Module):
         pooled = self._pool(x, valid)
         return nn.LayerNorm(dtype=dtype, name="out_norm")(Dense(cfg.sentence_width, dtype=dtype, name="out")(pooled))
 
-    def _pool(self, x: Float[Array, "b l d"], valid: Float[Array, "b l"]) -> Float[Array, "b d"]:
+    def _pool(self, x: Float[Array, "b l d"], valid: Bool[Array, "b l"]) -> Float[Array, "b d"]:
         """One learned query per head over the words, and each head's slice of features."""
         cfg = self.config
         scores = Dense(cfg.text_heads, dtype=x.dtype, name="pool")(x).astype(jnp.float32)

@@ -11,15 +11,25 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 
-class Dense(nn.Dense):
-    """`flax.linen.Dense` over `[..., features]`, same parameters, computed on flattened rows."""
+class Dense(nn.Module):
+    """`flax.linen.Dense` over `[..., i]`: same parameters, same numbers, computed on flattened rows."""
 
-    def __call__(self, inputs: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
-        rows = super().__call__(inputs.reshape(-1, inputs.shape[-1]))
-        return rows.reshape(*inputs.shape[:-1], self.features)
+    features: int
+    use_bias: bool = True
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*n i"]) -> Float[Array, "*n o"]:
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), jnp.float32)
+        rows = x.astype(self.dtype).reshape(-1, x.shape[-1]) @ kernel.astype(self.dtype)
+        if self.use_bias:
+            rows += self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32).astype(self.dtype)
+        return rows.reshape(*x.shape[:-1], self.features)
 
 
 class FilmConditioning(nn.Module):
@@ -28,14 +38,14 @@ class FilmConditioning(nn.Module):
     `Dense_0` is the additive, `Dense_1` the multiplicative projection (arXiv 1709.07871; RT-1 A.2).
     """
 
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "n *hw c"], condition: Float[Array, "n s"]) -> Float[Array, "n *hw c"]:
         shape = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1])
         zeros = nn.initializers.zeros
-        add = Dense(x.shape[-1], kernel_init=zeros, bias_init=zeros, dtype=self.dtype, name="Dense_0")(condition)
-        mul = Dense(x.shape[-1], kernel_init=zeros, bias_init=zeros, dtype=self.dtype, name="Dense_1")(condition)
+        add = Dense(x.shape[-1], kernel_init=zeros, dtype=self.dtype, name="Dense_0")(condition)
+        mul = Dense(x.shape[-1], kernel_init=zeros, dtype=self.dtype, name="Dense_1")(condition)
         return (1 + mul.reshape(shape)) * x + add.reshape(shape)
 
 
@@ -44,7 +54,7 @@ class TokenMasking(nn.Module):
 
     hidden: int
     num_tokens: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "n s c"]) -> Float[Array, "n s m"]:
@@ -60,7 +70,7 @@ class TokenLearnerModuleV11(nn.Module):
 
     num_tokens: int
     hidden: int = 64
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "n s c"]) -> tuple[Float[Array, "n m c"], Float[Array, "n m s"]]:
@@ -76,7 +86,7 @@ class HeadProjection(nn.Module):
 
     kernel_shape: tuple[int, ...]  # (d, e, h) into heads, (e, h, d) out of them
     num_inputs: int  # leading kernel axes that are summed over: 1 into heads, 2 out of them
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n *i"]) -> Float[Array, "b n *o"]:
@@ -100,7 +110,7 @@ class MultiHeadDotProductAttention(nn.Module):
 
     num_heads: int
     head_width: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"], mask: Bool[Array, "#b n s"]) -> Float[Array, "b n d"]:
