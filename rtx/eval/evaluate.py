@@ -83,17 +83,18 @@ def evaluate_checkpoint(
     from rtx.eval.report import write_report
     from rtx.serve.policy import load_policy
 
+    whole = find_suite(suite)
     policy = load_policy(checkpoint)
-    policies: dict[str, rollout.Policy] = {"trained": policy}
-    if baselines:
-        policies |= {"untrained": untrained(policy), "random": RandomPolicy(policy.contract)}
-    known = tuple(arm for arm in find_suite(suite).arms if arm in policy.contract.embodiments)
+    known = tuple(arm for arm in whole.arms if arm in policy.contract.embodiments)
     if not known:
         raise UserError(
-            f"{checkpoint} knows no arm of suite {suite!r} ({', '.join(find_suite(suite).arms)}); it was trained on "
+            f"{checkpoint} knows no arm of suite {suite!r} ({', '.join(whole.arms)}); it was trained on "
             f"{', '.join(policy.contract.embodiments)}"
         )
     chosen = find_suite(suite, arms=arms or known, tasks=tasks, episodes_per_cell=episodes_per_cell)
+    policies: dict[str, rollout.Policy] = {"trained": policy}
+    if baselines:
+        policies |= {"untrained": untrained(policy), "random": RandomPolicy(policy.contract)}
     evaluation = evaluate(policies, chosen, out, num_workers=num_workers, settings=settings)
     metrics = checkpoint / "metrics.jsonl"
     report = write_report(out / "report.html", evaluation=evaluation, training_metrics=metrics if metrics.exists() else None)

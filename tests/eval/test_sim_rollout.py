@@ -1,4 +1,4 @@
-"""Evaluation on the real simulator, in worker processes of its own: reproducible to the last bit, and nobody wins by luck alone."""
+"""Evaluation on the real simulator, in worker processes of its own: reproducible to the last bit, and written down."""
 
 import dataclasses
 

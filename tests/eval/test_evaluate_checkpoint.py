@@ -1,0 +1,56 @@
+"""`rtx eval`: from a checkpoint on disk to a table and a report, on the simulator; arms it does not know are left out."""
+
+import dataclasses
+
+import jax
+import pytest
+import small_policy
+
+from rtx.errors import UserError
+from rtx.eval.evaluate import evaluate_checkpoint, load_evaluation
+from rtx.models.families import model_to_json
+from rtx.serve.policy import Policy
+from rtx.train import checkpoint
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    policy: Policy = small_policy.rt1_policy()
+    root = tmp_path_factory.mktemp("run")
+    variables = jax.jit(policy.model.init)(jax.random.key(0), policy.blank_batch())
+    side = checkpoint.SideFiles(
+        contract=policy.contract, model=model_to_json(policy.model), tokenizer=policy.tokenizer.to_json(),
+        data={"next_sample": 0, "fingerprint": "f"}, config={},
+    )  # fmt: skip
+    checkpoint.save(root / "checkpoints", step=7, state={"step": 7, "variables": variables, "ema": None}, side=side)
+    return root
+
+
+def test_it_plays_the_arms_it_knows_against_both_baselines(run_dir, tmp_path):
+    text = evaluate_checkpoint(run_dir, tmp_path, suite="smoke", tasks=["reach"], episodes_per_cell=1, num_workers=1)
+    evaluation = load_evaluation(tmp_path)
+    assert evaluation.suite.arms == ("sim_panda",)  # the suite's sim_sawyer is a stranger to this checkpoint
+    assert list(evaluation.policies) == ["trained", "untrained", "random"]
+    for words in ("all arms", "trained solved", "Against random: no difference shown", str(tmp_path / "report.html")):
+        assert words in text
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_an_arm_asked_for_by_name_must_be_known(run_dir, tmp_path):
+    with pytest.raises(UserError, match="does not know sim_sawyer"):
+        evaluate_checkpoint(run_dir, tmp_path, suite="smoke", arms=["sim_sawyer"])
+
+
+def test_a_checkpoint_of_another_robot_is_refused(run_dir, tmp_path, monkeypatch):
+    stranger = small_policy.contract()
+    names = {"bridge_dataset": "sim_panda"}
+    other = dataclasses.replace(
+        stranger,
+        embodiments={new: stranger.embodiments[old] for new, old in names.items()},
+        statistics={new: stranger.statistics[old] for new, old in names.items()},
+    )
+    policy = small_policy.echo_policy()
+    policy.contract = other
+    monkeypatch.setattr("rtx.serve.policy.load_policy", lambda _: policy)
+    with pytest.raises(UserError, match=r"knows no arm of suite 'quick'.*trained on bridge_dataset"):
+        evaluate_checkpoint(run_dir, tmp_path)
