@@ -101,5 +101,5 @@ def find_suite(
         suite,
         arms=tuple(arms) or suite.arms,
         tasks=tuple(tasks) or suite.tasks,
-        episodes_per_cell=episodes_per_cell or suite.episodes_per_cell,
+        episodes_per_cell=suite.episodes_per_cell if episodes_per_cell is None else episodes_per_cell,
     )

@@ -46,6 +46,8 @@ def test_all_problems_of_a_suite_at_once():
 def test_find_suite_narrows_without_changing_seeds():
     narrow = find_suite("quick", arms=["sim_jaco"], tasks=["reach"], episodes_per_cell=2)
     assert seeds(narrow).items() <= seeds(SUITES["quick"]).items()
+    with pytest.raises(UserError, match="episodes_per_cell 0"):
+        find_suite("quick", episodes_per_cell=0)
     with pytest.raises(UserError, match="did you mean 'quick'"):
         find_suite("quik")
     with pytest.raises(UserError, match="unknown arm of suite 'quick' 'sim_jako'"):
