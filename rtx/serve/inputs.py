@@ -65,14 +65,14 @@ class Inputs:
         """Checked observations as numpy arrays of leading size `size`; rows past the last repeat it. No action in it."""
         rows = [min(i, len(observations) - 1) for i in range(size)]
         frames = [_last_frames(observation, self.contract.history) for observation in observations]
-        shown = [(obs, robot, take) for obs, robot, (take, _) in zip(observations, robots, frames, strict=True)]
+        shown = [(obs, robot, *frame) for obs, robot, frame in zip(observations, robots, frames, strict=True)]
         pictures = {role: [self._pictures(*one, role) for one in shown] for role in self.contract.roles}
         text = self._tokenizer.encode([observation.instruction for observation in observations])
         return Batch(
             images={role: np.stack([picture for picture, _ in pictures[role]])[rows] for role in self.contract.roles},
             image_mask={role: np.stack([mask for _, mask in pictures[role]])[rows] for role in self.contract.roles},
             history_mask=np.stack([mask for _, mask in frames])[rows],
-            proprio=np.stack([robot.proprio.forward(obs.proprio[take]) for obs, robot, take in shown])[rows],
+            proprio=np.stack([robot.proprio.forward(obs.proprio[take]) for obs, robot, take, _ in shown])[rows],
             text=text[rows],
             action=None,
             action_mask=None,
@@ -92,12 +92,18 @@ class Inputs:
             stamp_ns=0,
         )
 
-    def _pictures(self, obs: Observation, robot: Robot, take: np.ndarray, role: str) -> tuple[np.ndarray, np.ndarray]:
+    def _pictures(
+        self, obs: Observation, robot: Robot, take: np.ndarray, valid: np.ndarray, role: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The camera's frames `[t, h, w, 3]` and which of them are real `[t]`."""
         if role not in robot.cameras:
             height, width = self.contract.image_size
             return np.zeros((len(take), height, width, 3), np.uint8), np.zeros(len(take), bool)
         newest = obs.images[role][take[0] :]  # only what is used: resizing is the costly part
-        return images.resize(newest, self.contract.image_size)[take - take[0]], obs.image_mask[role][take]
+        pictures = images.resize(newest, self.contract.image_size)[take - take[0]]
+        seen = obs.image_mask[role][take]
+        # As in training: a lost frame is black, and history padding is masked though it shows the first frame.
+        return np.where(seen[:, None, None, None], pictures, np.uint8(0)), seen & valid
 
     def _check_proprio(self, observation: Observation, where: str) -> None:
         proprio, fields = observation.proprio, ", ".join(f"{field.name}[{field.width}]" for field in self.contract.proprio)
