@@ -63,8 +63,12 @@ def trained():
     return small_policy.rt1_policy()
 
 
-def test_untrained_is_the_same_network_with_other_weights(trained):
-    fresh = untrained(trained, seed=4)
+@pytest.fixture(scope="module")
+def fresh(trained):
+    return untrained(trained, seed=4)
+
+
+def test_untrained_is_the_same_network_with_other_weights(trained, fresh):
     assert (fresh.model, fresh.contract, fresh.tokenizer) == (trained.model, trained.contract, trained.tokenizer)
     assert fresh.fingerprint != trained.fingerprint
     chunks = [policy.act(small_policy.observation(), robot="sim_panda").actions for policy in (trained, fresh)]
@@ -72,8 +76,8 @@ def test_untrained_is_the_same_network_with_other_weights(trained):
     assert not np.allclose(*chunks)
 
 
-def test_untrained_is_reproducible_from_its_seed(trained):
-    assert untrained(trained, seed=4).fingerprint == untrained(trained, seed=4).fingerprint
+def test_untrained_is_reproducible_from_its_seed(trained, fresh):
+    assert untrained(trained, seed=4).fingerprint == fresh.fingerprint
 
 
 def test_everything_that_plays_fits_what_a_rollout_asks_for(trained):
