@@ -170,15 +170,17 @@ def _data_inspect(args: argparse.Namespace) -> None:
 
 
 def _data_write_sim(args: argparse.Namespace) -> None:
-    from rtx.eval.sim.record import record_sim
+    from rtx.eval.sim.record import record_sim, recorded_set
     from rtx.robots.sim_arms import SIM_ARMS
 
     sets = record_sim(
         args.out, arms=args.arms or tuple(SIM_ARMS), episodes_per_arm=args.episodes, tasks=args.tasks, seed=args.seed,
         num_workers=args.workers,
     )  # fmt: skip
-    for path in sets:
-        print(path)
+    for done in map(recorded_set, sets):
+        print(
+            f"{done.path}: {done.num_episodes} episodes, {done.num_failed} failed attempts repeated, {done.num_bytes / 1e6:.1f} MB"
+        )
 
 
 # train
@@ -248,7 +250,8 @@ def _serve(args: argparse.Namespace) -> None:
     from rtx.serve.server import serve
 
     policy = load_policy(args.checkpoint)
-    serve(policy, host=args.host, port=args.port, ready=lambda port: print(f"ready: ws://{args.host}:{port}", flush=True))
+    print(f"{policy.name}: compiling, then listening", file=sys.stderr, flush=True)
+    serve(policy, host=args.host, port=args.port, ready=lambda server: print(f"ready: {server.url}", flush=True))
 
 
 # robots, checkpoints

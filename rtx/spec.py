@@ -372,9 +372,13 @@ def action_space_from_json(data: Mapping[str, Any]) -> ActionSpace:
     )
 
 
+def _with_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+
+
 def embodiment_from_json(data: Mapping[str, Any]) -> Embodiment:
     cameras = tuple(Camera(**{**c, "resolution": tuple(c["resolution"])}) for c in data["cameras"])
-    limits = Limits(**{k: tuple(v) if isinstance(v, list) else v for k, v in data["limits"].items()})
+    limits = Limits(**_with_tuples(data["limits"]))
     return Embodiment(
         name=data["name"],
         morphology=data["morphology"],
@@ -387,11 +391,11 @@ def embodiment_from_json(data: Mapping[str, Any]) -> Embodiment:
 
 
 def statistics_from_json(data: Mapping[str, Any]) -> Statistics:
-    def field(d: Mapping[str, Any]) -> FieldStatistics:
-        return FieldStatistics(**{k: tuple(v) if isinstance(v, list) else v for k, v in d.items()})
-
     return Statistics(
-        action=field(data["action"]), proprio=field(data["proprio"]), num_episodes=data["num_episodes"], source=data["source"]
+        action=FieldStatistics(**_with_tuples(data["action"])),
+        proprio=FieldStatistics(**_with_tuples(data["proprio"])),
+        num_episodes=data["num_episodes"],
+        source=data["source"],
     )
 
 
