@@ -178,9 +178,8 @@ def _data_write_sim(args: argparse.Namespace) -> None:
         num_workers=args.workers,
     )  # fmt: skip
     for done in map(recorded_set, sets):
-        print(
-            f"{done.path}: {done.num_episodes} episodes, {done.num_failed} failed attempts repeated, {done.num_bytes / 1e6:.1f} MB"
-        )
+        size = f"{done.num_episodes} episodes, {done.num_failed} failed attempts repeated, {done.num_bytes / 1e6:.1f} MB"
+        print(f"{done.path}: {size}")
 
 
 # train

@@ -1,4 +1,4 @@
-"""Every seed of a simulated episode is a hash of what it is for, so demonstrations and evaluations never share a scene by accident.
+"""Every seed of a simulated episode is a hash of what it is for: demonstrations and evaluations never share a scene.
 
     seed_for("demo", 0, "sim_panda", "reach", 12, 0)      the recorder's
     seed_for("eval", "quickstart", "reach", 12)           a suite's
