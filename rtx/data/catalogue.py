@@ -205,7 +205,7 @@ def _verify_shard(
                 seen += _check_pictures(record.payload, record.offset, table[low:high], path, found)
                 advance(1)
     except OSError as error:
-        found.add(f"{path}: {error.strerror}; if the data set moved, say where it is now with --source")
+        found.add(f"{path}: {error.strerror}; if the data set moved, run `rtx data prepare` with its new folder")
         return
     except WorldError as error:
         found.add(str(error))

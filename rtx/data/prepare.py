@@ -10,15 +10,10 @@ without a manifest nothing downstream opens the folder.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import multiprocessing
 import os
-import pickle
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +23,15 @@ from jaxtyping import Bool
 from rtx import progress
 from rtx.data.features import Source, open_source
 from rtx.data.merge import merge
+from rtx.data.pool import run_in_processes
 from rtx.data.prepared import FORMAT, MANIFEST, PreparedSet
 from rtx.data.record import DatasetRecord, RecordRef
 from rtx.data.shard import FileIdentity, PartMeta, ShardTask, finished, prepare_shard
 from rtx.errors import UserError, WorldError, unknown_name
-from rtx.files import disk_errors, read_json
+from rtx.files import disk_errors, read_json, write_json
 
 HELD_OUT = 0.05  # of the training episodes, where the source has no validation split
 _PARTS = "parts"
-_POLL_S = 0.2
-_counter: Any = None  # in a worker: the shared count of episodes read
 
 
 def prepare(
@@ -55,21 +49,24 @@ def prepare(
 
     `splits`: of the source, default all. `num_workers`: processes, default one per core; 1 works in this process.
     `quarantine` counts and lists damaged episodes instead of stopping, up to the share `max_quarantined` of all.
-    Does nothing if `out` is up to date. Raises UserError for a wrong source, record or folder, before data is read;
-    WorldError naming file, byte and episode for damaged data.
+    Does nothing if `out` is up to date, and only notes the new place if the same shards moved. Raises UserError for a
+    wrong source, record or folder, before data is read; WorldError naming file, byte and episode for damaged data.
     """
-    source_dir, out = Path(source), Path(out).expanduser().absolute()
-    found = open_source(source_dir, record.name)
+    if num_workers is not None and num_workers < 1:
+        raise UserError(f"num_workers is {num_workers}; pass at least 1")
+    out = Path(out).expanduser().absolute()
+    found = open_source(source, record.name)
     record.validate(found.features, where=str(found.directory))
+    record.check_name(found.name, where=str(found.directory))
     chosen = _chosen_splits(found, record, splits)
     _check_shards(found, chosen)
     _check_folder(out)
     tasks = _tasks(record, found, chosen, out / _PARTS, quarantine=quarantine)
-    request = {"fingerprint": record.fingerprint(), "splits": chosen, "quarantine": quarantine, "source": str(found.directory)}
-    if resume and (ready := _up_to_date(out, request, tasks)):
+    request = {"fingerprint": record.fingerprint(), "splits": chosen, "quarantine": quarantine}
+    if resume and (ready := _up_to_date(out, request, tasks, found)):
         return ready
+    _make_folder(out)
     with disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
         (out / MANIFEST).unlink(missing_ok=True)  # from here on the folder is under construction
         if not resume:
             shutil.rmtree(out / _PARTS, ignore_errors=True)
@@ -142,15 +139,27 @@ def _tasks(record: DatasetRecord, source: Source, splits: Sequence[str], parts: 
     return tasks
 
 
-def _up_to_date(out: Path, request: dict[str, Any], tasks: Sequence[ShardTask]) -> PreparedSet | None:
+def _make_folder(out: Path) -> None:
+    try:
+        with disk_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"cannot make the folder {out}: {error.strerror}; choose another place for the prepared set") from error
+
+
+def _up_to_date(out: Path, request: dict[str, Any], tasks: Sequence[ShardTask], source: Source) -> PreparedSet | None:
     if not (out / MANIFEST).exists():
         return None
     manifest = read_json(out / MANIFEST)
     if manifest.get("format") != FORMAT or manifest.get("request") != request:
         return None
-    entries = [FileIdentity(**entry["identity"]) for entry in manifest["shards"]]
-    same = len(entries) == len(tasks) and all(e.unchanged(t.path) for e, t in zip(entries, tasks, strict=True))
-    return PreparedSet.open(out) if same else None
+    entries = {source.directory / entry["file"]: FileIdentity(**entry["identity"]) for entry in manifest["shards"]}
+    same = list(entries) == [task.path for task in tasks] and all(known.unchanged(path) for path, known in entries.items())
+    if not same:
+        return None
+    if manifest["source"] != str(source.directory):
+        write_json(out / MANIFEST, manifest | {"source": str(source.directory)})
+    return PreparedSet.open(out)
 
 
 def _run_all(tasks: Sequence[ShardTask], *, title: str, num_workers: int | None) -> list[PartMeta]:
@@ -159,78 +168,22 @@ def _run_all(tasks: Sequence[ShardTask], *, title: str, num_workers: int | None)
     open_tasks = [i for i, meta in enumerate(metas) if meta is None]
     total = sum(task.num_episodes for task in tasks)
     done = total - sum(tasks[i].num_episodes for i in open_tasks)
-    workers = min(num_workers or len(os.sched_getaffinity(0)), len(open_tasks))
-    if num_workers is not None and num_workers < 1:
-        raise UserError(f"num_workers is {num_workers}; pass at least 1")
+    workers = min(num_workers or _num_cores(), len(open_tasks))
     with progress.bar(title, total, done=done) as advance:
-        run = _in_processes if workers > 1 else _in_this_process
-        for i, meta in run(tasks, open_tasks, workers, advance):
-            metas[i] = meta
+        todo = [tasks[i] for i in open_tasks]
+        if workers > 1:
+            results = run_in_processes(todo, num_workers=workers, advance=advance)
+        else:
+            results = ((i, prepare_shard(task, lambda: advance(1))) for i, task in enumerate(todo))
+        for position, meta in results:
+            metas[open_tasks[position]] = meta
     assert all(meta is not None for meta in metas)
     return [meta for meta in metas if meta is not None]
 
 
-def _in_this_process(
-    tasks: Sequence[ShardTask], todo: Sequence[int], _workers: int, advance: progress.Advance
-) -> Iterator[tuple[int, PartMeta]]:
-    for i in todo:
-        yield i, prepare_shard(tasks[i], lambda: advance(1))
-
-
-def _in_processes(
-    tasks: Sequence[ShardTask], todo: Sequence[int], workers: int, advance: progress.Advance
-) -> Iterator[tuple[int, PartMeta]]:
-    """Spawned, never forked: the caller may hold threads (jax, a GL context) that a fork would copy half alive."""
-    context = multiprocessing.get_context("spawn")
-    counter = context.Value("q", 0)
-    shown = 0
-    with _pool(workers, context, counter) as submit:
-        futures = {submit(tasks[i]): i for i in todo}
-        while futures:
-            finished_now, _ = wait(futures, timeout=_POLL_S, return_when=FIRST_COMPLETED)
-            advance(counter.value - shown)
-            shown = counter.value
-            for future in finished_now:
-                yield futures.pop(future), _result(future)
-
-
-@contextlib.contextmanager
-def _pool(workers: int, context: Any, counter: Any) -> Iterator[Callable[[ShardTask], Future[PartMeta]]]:
-    """On any way out, shards not begun are dropped and those under way awaited (their parts are kept for the next run)."""
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(counter,))
-    try:
-        yield lambda task: pool.submit(_work, task)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker(counter: Any) -> None:
-    global _counter
-    _counter = counter
-
-
-def _work(task: ShardTask) -> PartMeta:
-    return prepare_shard(task, _count_one)
-
-
-def _count_one() -> None:
-    with _counter.get_lock():
-        _counter.value += 1
-
-
-def _result(future: Future[PartMeta]) -> PartMeta:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise WorldError(
-            "a worker process died, most often for lack of memory; run the same command again (finished shards are kept), "
-            "with fewer workers if it happens again"
-        ) from error
-    except (pickle.PicklingError, AttributeError) as error:
-        raise UserError(
-            f"the record cannot be sent to worker processes ({error}): define standardize at the top level of a file and load "
-            "it with rtx.data.load_records, or pass num_workers=1"
-        ) from error
+def _num_cores() -> int:
+    """Those this process may use, where the system can tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_quarantine(name: str, tasks: Sequence[ShardTask], metas: Sequence[PartMeta], limit: float) -> None:
@@ -242,6 +195,3 @@ def _check_quarantine(name: str, tasks: Sequence[ShardTask], metas: Sequence[Par
             + "\n  ".join(reasons)
             + "\nfetch the files again, or raise max_quarantined"
         )
-
-
-__all__ = ["HELD_OUT", "held_out", "prepare"]

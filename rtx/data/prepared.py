@@ -191,8 +191,8 @@ def _check_shards(prepared: PreparedSet, paths: tuple[Path, ...]) -> None:
     if missing:
         raise UserError(
             f"{prepared.name}: {len(missing)} of {len(paths)} shards are not at {prepared.source} any more, the first is "
-            f"{missing[0].name}; prepared data reads its images from there. If the data set moved, open it with "
-            "source=NEW FOLDER (--source on the command line)"
+            f"{missing[0].name}; prepared data reads its images from there. If the data set moved, run `rtx data prepare` with "
+            "its new folder (that only notes the place), or open it with source=NEW FOLDER"
         )
     for path, shard in zip(paths, prepared.shards, strict=True):
         if path.stat().st_size != shard["identity"]["size"]:

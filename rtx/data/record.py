@@ -62,6 +62,7 @@ class DatasetRecord:
     title: str = ""
     license: str = ""
     notes: tuple[str, ...] = ()
+    other_names: tuple[str, ...] = ()  # what copies of the set call themselves in dataset_info.json
     file: str = field(default="", compare=False)  # the user's file it came from; set by `load_records`
 
     def __post_init__(self) -> None:
@@ -90,10 +91,18 @@ class DatasetRecord:
                 "Use the data set the record was written for, or write a record of your own with these keys."
             )  # fmt: skip
 
+    def check_name(self, name: str, *, where: str) -> None:
+        """Raises UserError for data of another name: equal keys do not mean equal units (sim_vx300s has Bridge's)."""
+        if name not in (self.name, *self.other_names):
+            raise UserError(
+                f"the data set at {where} calls itself {name!r}, this record is for {self.name!r}; pass the record for that "
+                "set, or one of your own with other_names=(...,) if it is a copy under another name"
+            )
+
     def fingerprint(self) -> str:
         """Changes whenever what prepare would write changes: fields, and the source of every function of ours it runs."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in ("standardize", "keep", "file", "notes", "title", "license"):
+        for name in ("standardize", "keep", "file", "notes", "title", "license", "other_names"):
             del plain[name]
         text = json.dumps(to_json(plain), sort_keys=True) + source_of(self.standardize)
         text += source_of(self.keep) if self.keep else ""

@@ -223,13 +223,17 @@ def test_wrong_requests_get_one_sentence_before_data_is_read(tmp_path):
         UserError, match=r"(?s)camera 'wrist': unknown image key 'observation/wrist_image'.*steps/observation/state"
     ):
         prepare(RECORDS["sim_panda"], source.rename(source.parent / "2.0.0"), out)
+    with pytest.raises(UserError, match=r"calls itself 'bridge_dataset', this record is for 'sim_vx300s'"):
+        prepare(VX300S, source.parent / "2.0.0", out)
+    with pytest.raises(UserError, match=r"cannot make the folder .*a\.jpg/out"):
+        prepare(BRIDGE, source.parent / "2.0.0", tmp_path / "photos" / "a.jpg" / "out")
     next((source.parent / "2.0.0").glob("*00001-of*")).unlink()
     with pytest.raises(WorldError, match=r"1 shards that dataset_info.json lists are not there"):
         prepare(BRIDGE, source.parent / "2.0.0", out)
     assert not out.exists() or not list(out.iterdir())
 
 
-def test_moved_shards_are_named_and_found_again(tmp_path):
+def test_moved_shards_are_named_and_found_again(tmp_path, worked):
     source = write_widowx(tmp_path / "here", shards=(3,))
     prepared = prepare(BRIDGE, source, tmp_path / "out", num_workers=1)
     (tmp_path / "here").rename(tmp_path / "there")
@@ -239,6 +243,9 @@ def test_moved_shards_are_named_and_found_again(tmp_path):
     index = moved.image("primary")
     data = moved.shards[0].read_bytes()[index.offset[0] :][: index.length[0]]
     assert decode(data).shape == (16, 16, 3)
+    again = prepare(BRIDGE, tmp_path / "there", tmp_path / "out", num_workers=1)
+    assert worked == ["bridge_dataset-train.tfrecord-00000"]
+    assert again.split("train").shards == moved.shards == PreparedSet.open(tmp_path / "out").split("train").shards
     moved.shards[0].write_bytes(b"")
     with pytest.raises(WorldError, match="it was replaced"):
         PreparedSet.open(tmp_path / "out", source=tmp_path / "there").split("train")

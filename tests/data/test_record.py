@@ -4,6 +4,8 @@ import dataclasses
 import importlib.util
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -143,6 +145,40 @@ def test_a_users_file_runs_in_worker_processes_and_a_killed_one_loses_nothing(tm
     assert sum(s["num_episodes"] for s in prepared.splits.values()) == 7
     whole = prepare(record, source, tmp_path / "again", num_workers=1)
     assert (prepared.split("train").action == whole.split("train").action).all()
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    """Otherwise each kill of a run leaves idle processes behind."""
+    user_file(tmp_path)
+    text = (
+        (tmp_path / "mine.py").read_text().replace("def standardize(trajectory):", "def standardize(trajectory):\n    pause()")
+    )
+    tell = f"def pause():\n    import time\n    Path('{tmp_path}', f'{{os.getpid()}}.pid').touch()\n    time.sleep(60)\n\n"
+    (tmp_path / "mine.py").write_text(text.replace("def scaled", tell + "def scaled"))
+    write_widowx(tmp_path, "mine", shards=(1, 1, 1))
+    code = "import sys; from pathlib import Path; from rtx.data.catalogue import find; from rtx.data.prepare import prepare\n"
+    code += "here = Path(sys.argv[1]); prepare(find('mine', here / 'mine.py'), here, here / 'out', num_workers=2)"
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.DEVNULL)
+    assert wait_until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    parent.kill()
+    parent.wait()
+    workers = [int(p.stem) for p in tmp_path.glob("*.pid")]
+    assert wait_until(lambda: not any(is_running(pid) for pid in workers))
+
+
+def is_running(pid):
+    """A process that ended but was not yet collected has an empty command line."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(claim, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not claim():
+        time.sleep(0.05)
+    return claim()
 
 
 def test_a_record_of_a_file_that_is_none(tmp_path):

@@ -46,6 +46,7 @@ def drop_idle_start(trajectory: Trajectory) -> Trajectory:
 
 BRIDGE_DATASET = DatasetRecord(
     name="bridge_dataset",
+    other_names=("bridge_orig",),
     title="BridgeData V2 (project-site RLDS copy, also called bridge_orig)",
     license="CC BY 4.0",
     embodiment=WIDOWX_250,
