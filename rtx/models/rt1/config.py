@@ -32,11 +32,12 @@ class RT1Config:
     patch: int = 4  # pixels; image sides must be divisible by 2 * patch
     stem_width: int = 48
     conv_width: int = 64
-    num_conv_blocks: int = 3
+    num_conv_blocks: int = 2
     share_cameras: bool = False  # one set of weights for all cameras, told apart by an embedding
-    fine_grid: bool = True  # attend on the stem's grid (sides / patch) instead of the convs' (sides / 2 patch)
+    fine_grid: bool = False  # attend on the stem's grid (sides / patch) instead of the convs' (sides / 2 patch)
     tokens_per_image: int = 8
     token_hidden: int = 64
+    token_gain: float = 4.0  # of TokenLearner's scores at the start: maps that begin sharp learn to point sooner
 
     # transformer
     width: int = 128

@@ -2,8 +2,8 @@
 
     uint8 [h, w, 3] -> patches of 4x4 -> dense, FiLM, GELU        grid h/4   (colour words bind here, per patch)
                     -> 2x2 patches joined -> residual blocks       grid h/8   LN, conv 3x3, FiLM, GELU, 1x1
-                    -> spread back over the stem's grid            grid h/4
-                    -> + where-am-I features -> TokenLearner -> tokens, each with its map's mean position (x, y)
+                    -> (fine_grid) spread back over the stem's     grid h/4
+                    -> FiLM, + where-am-I features -> TokenLearner -> tokens, each with its map's mean position (x, y)
 
 Only plain 3x3 convolutions, and those on the coarse grid: on XLA's CPU backend a depthwise convolution's backward pass and
 the weight gradient of a convolution on the fine grid cost several times their arithmetic. The expected position of each
@@ -11,6 +11,8 @@ map is appended because a policy has to know where the named object is to a frac
 """
 
 from __future__ import annotations
+
+import math
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -51,11 +53,14 @@ def grid_positions(height: int, width: int) -> np.ndarray:
     return np.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], -1).reshape(-1, 2)
 
 
-def position_features(positions: np.ndarray, num_octaves: int = 4) -> np.ndarray:
-    """x, y and their sines and cosines at pi, 2 pi, 4 pi, ...: float32 [positions, 2 + 4 num_octaves]."""
-    angles = positions[:, None, :] * (np.pi * 2.0 ** np.arange(num_octaves))[:, None]
-    waves = np.concatenate([np.sin(angles), np.cos(angles)], -1).reshape(len(positions), -1)
-    return np.concatenate([positions, waves], -1).astype(np.float32)
+def position_features(positions: Float[Array, "*n 2"], num_octaves: int = 4) -> Float[Array, "*n f"]:
+    """x, y and their sines and cosines at pi, 2 pi, 4 pi, ...: `[..., 2 + 4 num_octaves]`.
+
+    Seen directly, a few pixels' difference in x is a small number among many features; the waves make it a large one.
+    """
+    angles = positions[..., None, :] * (math.pi * 2.0 ** jnp.arange(num_octaves))[:, None]
+    waves = jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)
+    return jnp.concatenate([positions, waves.reshape(*positions.shape[:-1], -1)], -1)
 
 
 class ConvBlock(nn.Module):
@@ -88,14 +93,18 @@ class ConvImageTokenizer(nn.Module):
             x = ConvBlock(dtype=dtype, name=f"block_{i}")(x, condition)
         if cfg.fine_grid:
             x = stem + spread_patches(Dense(4 * cfg.stem_width, dtype=dtype, name="fine")(x), 2)
+        x = FilmConditioning(dtype=dtype, name="film")(x, condition)
         return self._tokens(x)
 
     def _tokens(self, x: Float[Array, "n h w c"]) -> Float[Array, "n m d"]:
         cfg, dtype = self.config, x.dtype
         n, h, w, c = x.shape
-        where = grid_positions(h, w)
-        embedded = Dense(c, dtype=dtype, name="position")(jnp.asarray(position_features(where), dtype))
+        where = jnp.asarray(grid_positions(h, w))
+        embedded = Dense(c, dtype=dtype, name="position")(position_features(where).astype(dtype))
         x = x.reshape(n, h * w, c) + embedded
-        tokens, maps = TokenLearnerModuleV11(cfg.tokens_per_image, cfg.token_hidden, dtype=dtype, name="token_learner")(x)
-        centres = maps @ jnp.asarray(where)
-        return Dense(cfg.width, dtype=dtype, name="tokens")(jnp.concatenate([tokens, centres.astype(dtype)], -1))
+        learner = TokenLearnerModuleV11(
+            cfg.tokens_per_image, cfg.token_hidden, cfg.token_gain, dtype=dtype, name="token_learner"
+        )
+        tokens, maps = learner(x)
+        centres = position_features(maps @ where).astype(dtype)
+        return Dense(cfg.width, dtype=dtype, name="tokens")(jnp.concatenate([tokens, centres], -1))

@@ -54,12 +54,14 @@ class TokenMasking(nn.Module):
 
     hidden: int
     num_tokens: int
+    gain: float = 1.0
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "n s c"]) -> Float[Array, "n s m"]:
         hidden = nn.gelu(Dense(self.hidden, dtype=self.dtype, name="Dense_0")(x), approximate=True)
-        return Dense(self.num_tokens, dtype=self.dtype, name="Dense_1")(hidden)
+        init = nn.initializers.variance_scaling(self.gain**2, "fan_in", "truncated_normal")
+        return Dense(self.num_tokens, kernel_init=init, dtype=self.dtype, name="Dense_1")(hidden)
 
 
 class TokenLearnerModuleV11(nn.Module):
@@ -70,13 +72,14 @@ class TokenLearnerModuleV11(nn.Module):
 
     num_tokens: int
     hidden: int = 64
+    gain: float = 1.0  # of the scores at the start; RT-1 has 1
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "n s c"]) -> tuple[Float[Array, "n m c"], Float[Array, "n m s"]]:
         """Returns the tokens and the maps (float32, each sums to 1 over positions)."""
         normed = nn.LayerNorm(dtype=self.dtype, name="LayerNorm_0")(x)
-        scores = TokenMasking(self.hidden, self.num_tokens, dtype=self.dtype, name="token_masking")(normed)
+        scores = TokenMasking(self.hidden, self.num_tokens, self.gain, dtype=self.dtype, name="token_masking")(normed)
         maps = jax.nn.softmax(jnp.swapaxes(scores, 1, 2).astype(jnp.float32), axis=-1)
         return maps.astype(self.dtype) @ x, maps
 

@@ -34,24 +34,26 @@ class RT1:
     def init(self, rng: jax.Array, batch: Batch) -> Variables:
         """Raises UserError if the batch's shapes do not fit the config."""
         check_batch(self.config, batch)
-        return {"params": self._network().init(rng, batch, train=False)["params"]}
+        return {"params": self._network().init(rng, jax.tree.map(jnp.asarray, batch), train=False)["params"]}
 
     def logits(self, variables: Variables, batch: Batch, rng: jax.Array, *, train: bool) -> Float[Array, "b k a v"]:
         """One distribution per action entry, before softmax, float32."""
         check_batch(self.config, batch)
         rngs = {"dropout": jax.random.fold_in(rng, _DROPOUT)} if train else {}
-        return self._network().apply({"params": variables["params"]}, batch, train=train, rngs=rngs)
+        on_device = jax.tree.map(jnp.asarray, batch)  # host arrays are welcome
+        logits: jax.Array = self._network().apply({"params": variables["params"]}, on_device, train=train, rngs=rngs)  # type: ignore[assignment]
+        return logits
 
     def loss(
         self, variables: Variables, batch: Batch, rng: jax.Array, *, train: bool
     ) -> tuple[Float[Array, ""], Metrics, Variables]:
         """Cross-entropy (nats) per valid action entry. Metrics: token accuracy; decoded errors in model space."""
         logits = self.logits(variables, batch, rng, train=train)
-        valid = batch.action_mask.astype(jnp.float32)
-        labels = soft_labels(self.config, self.tokenizer, batch.action)
+        action, valid = jnp.asarray(batch.action), jnp.asarray(batch.action_mask).astype(jnp.float32)
+        labels = soft_labels(self.config, self.tokenizer, action)
         entropy = -jnp.sum(labels * jax.nn.log_softmax(logits), axis=-1)
         loss = _mean(entropy, valid)
-        return loss, self._metrics(logits, batch, valid) | {"loss": loss}, {}
+        return loss, self._metrics(logits, action, valid) | {"loss": loss}, {}
 
     def act(self, variables: Variables, batch: Batch, rng: jax.Array) -> Float[Array, "b k a"]:
         """The most likely action; `rng` is unused (RT-1 does not sample)."""
@@ -70,9 +72,11 @@ class RT1:
     def _network(self) -> RT1Network:
         return RT1Network(self.config)
 
-    def _metrics(self, logits: Float[Array, "b k a v"], batch: Batch, valid: Float[Array, "b k a"]) -> dict[str, jax.Array]:
-        hit = (jnp.argmax(logits, -1) == self.tokenizer.encode(batch.action)).astype(jnp.float32)
-        error = jnp.abs(decode(self.config, self.tokenizer, logits) - jnp.clip(batch.action, -1.0, 1.0))
+    def _metrics(
+        self, logits: Float[Array, "b k a v"], action: Float[Array, "b k a"], valid: Float[Array, "b k a"]
+    ) -> dict[str, jax.Array]:
+        hit = (jnp.argmax(logits, -1) == self.tokenizer.encode(action)).astype(jnp.float32)
+        error = jnp.abs(decode(self.config, self.tokenizer, logits) - jnp.clip(action, -1.0, 1.0))
         categorical = jnp.asarray(_categorical(self.config))
         return {
             "accuracy": _mean(hit, valid),

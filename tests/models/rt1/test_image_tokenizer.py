@@ -34,7 +34,7 @@ def test_grid_positions_are_cell_centres_with_x_to_the_right() -> None:
 
 
 def test_position_features_tell_all_cells_apart() -> None:
-    features = position_features(grid_positions(16, 16))
+    features = np.asarray(position_features(jnp.asarray(grid_positions(16, 16))))
     assert features.shape == (256, 18)
     distance = np.linalg.norm(features[:, None] - features[None], axis=-1)
     assert distance[~np.eye(256, dtype=bool)].min() > 0.5

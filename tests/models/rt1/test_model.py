@@ -22,6 +22,8 @@ from rtx.spec import Batch
 RNG = jax.random.PRNGKey(0)
 MODEL = RT1(CONFIG)
 act = jax.jit(partial(MODEL.act, rng=RNG))
+logits = jax.jit(partial(MODEL.logits, rng=RNG, train=False))
+evaluate = jax.jit(partial(MODEL.loss, rng=RNG, train=False))
 
 
 @jax.jit
@@ -52,7 +54,7 @@ def changed(array: np.ndarray, index: Any) -> np.ndarray:
 def test_satisfies_the_protocol(variables: Variables) -> None:
     assert isinstance(MODEL, Model)
     assert set(variables) == {"params"}
-    loss, metrics, kept = MODEL.loss(variables, random_batch(CONFIG), RNG, train=False)
+    loss, metrics, kept = evaluate(variables, random_batch(CONFIG))
     assert loss.dtype == jnp.float32
     assert kept == {}
     assert {"loss", "accuracy", "categorical_accuracy", "l1", "l1_first"} == set(metrics)
@@ -86,9 +88,7 @@ def test_every_input_matters(variables: Variables, part: str) -> None:
         other = replace(batch, text=CONFIG.text_vocabulary - batch.text)
     else:
         other = replace(batch, embodiment=(batch.embodiment + 1) % CONFIG.max_embodiments)
-    assert (
-        np.abs(MODEL.logits(variables, batch, RNG, train=False) - MODEL.logits(variables, other, RNG, train=False)).max() > 1e-3
-    )
+    assert np.abs(logits(variables, batch) - logits(variables, other)).max() > 1e-3
 
 
 def test_padded_chunk_steps_change_neither_loss_nor_gradient(variables: Variables) -> None:
@@ -120,10 +120,7 @@ def test_masked_history_is_invisible(variables: Variables) -> None:
     np.testing.assert_allclose(
         act(variables, masked), act(variables, replace(masked, images=images, proprio=proprio)), atol=1e-6
     )
-    assert (
-        np.abs(MODEL.logits(variables, batch, RNG, train=False) - MODEL.logits(variables, masked, RNG, train=False)).max()
-        > 1e-3
-    )
+    assert np.abs(logits(variables, batch) - logits(variables, masked)).max() > 1e-3
 
 
 def test_masked_camera_is_invisible(variables: Variables) -> None:
@@ -162,14 +159,14 @@ def test_learns_sixteen_samples_by_heart() -> None:
 
     variables = jax.jit(MODEL.init)(RNG, batch)
     state = optimizer.init(variables)
-    before = MODEL.loss(variables, batch, RNG, train=False)[1]
+    before = evaluate(variables, batch)[1]
     for _ in range(150):
         variables, state, _ = step(variables, state)
-    after = MODEL.loss(variables, batch, RNG, train=False)[1]
+    after = evaluate(variables, batch)[1]
     assert float(before["l1"]) > 0.4
     assert float(after["l1"]) < 0.1
     assert float(after["categorical_accuracy"]) == 1.0
-    np.testing.assert_allclose(np.sign(MODEL.act(variables, batch, RNG)[..., 6:]), batch.action[..., 6:])
+    np.testing.assert_allclose(np.sign(act(variables, batch)[..., 6:]), batch.action[..., 6:])
 
 
 @pytest.mark.parametrize(
@@ -187,8 +184,8 @@ def test_bfloat16_compute_keeps_float32_outside() -> None:
     batch = random_batch(CONFIG)
     variables = jax.jit(model.init)(RNG, batch)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
-    exact = MODEL.logits(variables, batch, RNG, train=False)
-    rough = model.logits(variables, batch, RNG, train=False)
+    exact = logits(variables, batch)
+    rough = jax.jit(partial(model.logits, train=False))(variables, batch, RNG)
     assert rough.dtype == jnp.float32
     assert 0 < np.abs(exact - rough).max() < 0.2  # bfloat16 keeps 8 bits
 
