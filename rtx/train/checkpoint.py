@@ -328,3 +328,26 @@ def _read_variables(folder: Path) -> dict[str, Any]:
         tree = checkpointer.restore(folder / "state", args=args)
     variables = dict(tree["variables"]) if "variables" in tree else {}
     return {**variables, "params": tree["ema"]} if averaged else variables
+
+
+def info_text(checkpoint: Checkpoint) -> str:
+    """For people: what a checkpoint is and what it must be fed."""
+    contract = checkpoint.contract
+    count = pytree.num_elements(checkpoint.variables["params"])
+    height, width = contract.image_size
+    lines = [
+        f"checkpoint   {checkpoint.path}",
+        f"step         {checkpoint.step}",
+        f"model        {checkpoint.model.get('family')}, {count:,} parameters",
+        f"cameras      {', '.join(contract.roles)} at {height} x {width}, {contract.history} frame(s)",
+        f"actions      {contract.chunk} at once: {', '.join(contract.action.dim_names)}",
+        f"contract     {contract.fingerprint()}",
+        "robots",
+    ]
+    for name, embodiment in contract.embodiments.items():
+        statistics = contract.statistics[name]
+        lines.append(
+            f"  {name:24} {embodiment.control_hz:g} Hz, trained on {statistics.num_episodes} episodes, "
+            f"{statistics.action.count} steps (data {statistics.source})"
+        )
+    return "\n".join(lines)

@@ -50,7 +50,7 @@ class DataConfig:
     batch_size: int = 32  # samples of one step, over all hosts
     seed: int = 0  # of the order of samples
     cache_bytes: int = 0  # decoded frames kept in memory; 0 = none
-    num_threads: int = 2  # decoding threads
+    num_threads: int | None = None  # decoding threads; none = as many as there are cores
 
     def problems(self) -> list[str]:
         found = [line for i, one in enumerate(self.sets) for line in one.problems(f"data.sets.{i}")]
@@ -62,7 +62,9 @@ class DataConfig:
             found.append(f"data.roles {self.roles} must be distinct and at least one")
         if min(self.image_size) < 8:
             found.append(f"data.image_size {self.image_size} must be at least 8 x 8 pixels")
-        found += _below(self, "data", 1, "history", "chunk", "batch_size", "num_threads")
+        found += _below(self, "data", 1, "history", "chunk", "batch_size")
+        if self.num_threads is not None and self.num_threads < 1:
+            found.append(f"data.num_threads {self.num_threads} must be at least 1, or none")
         return found + _below(self, "data", 0, "seed", "cache_bytes")
 
 
@@ -114,12 +116,12 @@ class RunConfig:
     seed: int = 0  # of the first parameters, dropout and augmentation
     log_every: int = 10  # steps
     eval_every: int = 500  # steps; 0 = only at the end
-    eval_batches: int = 8  # batches of the validation split; 0 = no validation
+    eval_samples: int = 256  # held-out samples of each data set, evenly spaced; 0 = no validation
     save_every: int = 500  # steps; the last step is always saved
     keep: int = 2  # checkpoints kept
 
     def problems(self) -> list[str]:
-        found = _below(self, "run", 1, "log_every", "save_every") + _below(self, "run", 0, "seed", "eval_every", "eval_batches")
+        found = _below(self, "run", 1, "log_every", "save_every") + _below(self, "run", 0, "seed", "eval_every", "eval_samples")
         return found + _below(self, "run", 2, "keep")
 
 
@@ -178,7 +180,7 @@ def fingerprint(config: TrainConfig) -> str:
 
 
 FREE = (
-    "run.log_every", "run.eval_every", "run.eval_batches", "run.save_every", "run.keep", "data.cache_bytes", "data.num_threads",
+    "run.log_every", "run.eval_every", "run.eval_samples", "run.save_every", "run.keep", "data.cache_bytes", "data.num_threads",
     "data.sets.*.prepared", "data.sets.*.source",
 )  # fmt: skip
 """Leaves that may change when a run is resumed: the parameters that come out do not depend on them (where data lie is
@@ -204,11 +206,11 @@ def _shown(values: Mapping[str, Any], path: str) -> str:
     return repr(values[path]) if path in values else "(absent)"
 
 
-def _below(value: Any, where: str, low: float, *names: str) -> list[str]:
+def _below(value: Any, where: str, low: int, *names: str) -> list[str]:
     return [
         f"{where}.{name} {getattr(value, name)} must be at least {low}" for name in names if not getattr(value, name) >= low
     ]
 
 
-def _above(value: Any, where: str, high: float, *names: str) -> list[str]:
+def _above(value: Any, where: str, high: int, *names: str) -> list[str]:
     return [f"{where}.{name} {getattr(value, name)} must be at most {high}" for name in names if getattr(value, name) > high]

@@ -186,4 +186,8 @@ def describe(hint: Any) -> str:
         if args[-1] is Ellipsis:
             return f"values separated by commas, each {describe(args[0])}"
         return f"{len(args)} values separated by commas, each {describe(args[0])}"
-    return names.get(hint) or " or ".join(describe(option) for option in _options(hint) if option is not hint) or str(hint)
+    return (
+        names.get(hint)
+        or " or ".join(describe(option) for option in reversed(_options(hint)) if option is not hint)
+        or str(hint)
+    )

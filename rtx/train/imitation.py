@@ -67,7 +67,7 @@ def make_step(model: Model, optimizer: optax.GradientTransformation, config: Opt
 
         params = state.variables["params"]
         (loss, (metrics, mutable)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
         new_params = optax.apply_updates(params, updates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rtx.data import catalogue
-from rtx.data.loader import Loader
+from rtx.data.loader import Loader, one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepare import prepare
 from rtx.data.prepared import PreparedSet
@@ -33,7 +34,7 @@ def open_inputs(config: TrainConfig) -> Inputs:
     sets = [_open_set(one, f"data.sets.{i}") for i, one in enumerate(config.data.sets)]
     entries = tuple(MixtureEntry(prepared=s, weight=one.weight) for s, one in zip(sets, config.data.sets, strict=True))
     mixture = Mixture(entries=entries)
-    _check_model(config, mixture)
+    _check_fit(config, mixture)
     return Inputs(
         mixture=mixture,
         tokenizer=WordTokenizer.from_texts(
@@ -60,7 +61,12 @@ def _open_set(one: DataSet, where: str) -> PreparedSet:
     return prepare(record, source, out)
 
 
-def _check_model(config: TrainConfig, mixture: Mixture) -> None:
+def _check_fit(config: TrainConfig, mixture: Mixture) -> None:
+    """What would otherwise come out after hours."""
+    if config.run.eval_samples and not any(mixture.num_steps("val")):
+        raise UserError(
+            f"no data set has held-out episodes ({', '.join(mixture.names)}); prepare again, or set run.eval_samples=0"
+        )
     names = [entry.prepared.name for entry in mixture.entries]
     if len(names) > config.model.max_embodiments:
         raise UserError(
@@ -68,22 +74,25 @@ def _check_model(config: TrainConfig, mixture: Mixture) -> None:
         )
 
 
-def make_loader(inputs: Inputs, config: TrainConfig, *, split: str, start: int) -> Loader:
-    data = config.data
+def train_batches(inputs: Inputs, config: TrainConfig) -> Loader:
+    """The endless stream of training batches, at its beginning."""
     return Loader(
         inputs.mixture,
-        batch_size=data.batch_size,
-        history=data.history,
-        chunk=data.chunk,
-        roles=data.roles,
-        image_size=data.image_size,
-        tokenize=inputs.tokenizer.encode,
-        seed=data.seed,
-        split=split,
-        start=start,
-        num_threads=data.num_threads,
-        cache_bytes=data.cache_bytes,
+        **_shape(inputs, config),
+        seed=config.data.seed,
+        cache_bytes=config.data.cache_bytes,
     )
+
+
+def validation_batches(inputs: Inputs, config: TrainConfig) -> Iterator[Batch]:
+    """One pass over held-out samples of every data set, the same each time."""
+    return one_pass(inputs.mixture, **_shape(inputs, config), split="val", max_samples=config.run.eval_samples)
+
+
+def _shape(inputs: Inputs, config: TrainConfig) -> dict[str, Any]:
+    data = config.data
+    same = {name: getattr(data, name) for name in ("batch_size", "history", "chunk", "roles", "image_size", "num_threads")}
+    return {**same, "tokenize": inputs.tokenizer.encode}
 
 
 def empty_batch(contract: Contract, text_length: int, batch_size: int) -> Batch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from rtx.errors import WorldError
 from rtx.models.protocol import Model
 from rtx.train.config import TrainConfig
 from rtx.train.imitation import make_evaluate, make_schedule, place
-from rtx.train.inputs import Inputs, make_loader
+from rtx.train.inputs import Inputs, validation_batches
 from rtx.train.metrics import Mean, MetricsFile, merge_means
 from rtx.train.state import TrainState
 
@@ -118,11 +117,9 @@ class Validation:
         self._evaluate = jax.jit(make_evaluate(model, len(self._names)))
 
     def log(self, state: TrainState, step: int, metrics: MetricsFile) -> None:
-        if not self._config.run.eval_batches:
+        if not self._config.run.eval_samples:
             return
-        with make_loader(self._inputs, self._config, split="val", start=0) as loader:
-            batches = itertools.islice(loader, self._config.run.eval_batches)
-            sums = [self._evaluate(state, place(batch)) for batch in batches]
+        sums = [self._evaluate(state, place(batch)) for batch in validation_batches(self._inputs, self._config)]
         per_set = _per_set(jax.device_get(sums), self._names)
         overall: dict[str, Mean] = {}
         for means in per_set.values():

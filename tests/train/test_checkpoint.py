@@ -181,8 +181,18 @@ print(sorted(entry.name for entry in root.iterdir()))
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="mounting a small disk needs root and unshare")
 def test_full_and_read_only_disks_are_clear_errors_and_leave_the_previous(tmp_path):
     """On a disk of 400 kB, full and then read-only, in a mount namespace of its own that ends with the process."""
-    mounted = "mount -t tmpfs -o size=400k tmpfs $0 && exec $1 -c \"$2\" $0 $3"
-    command = ["unshare", "--mount", "sh", "-c", mounted, str(tmp_path), sys.executable, ON_BAD_DISKS, str(Path(__file__).parent)]
+    mounted = 'mount -t tmpfs -o size=400k tmpfs $0 && exec $1 -c "$2" $0 $3'
+    command = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        mounted,
+        str(tmp_path),
+        sys.executable,
+        ON_BAD_DISKS,
+        str(Path(__file__).parent),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if "permission denied" in result.stderr.lower() or "not permitted" in result.stderr.lower():
         pytest.skip("this machine does not allow mounting a small disk")
@@ -196,7 +206,9 @@ def test_another_model_is_refused_with_the_paths_that_differ(tmp_path):
     save(tmp_path, 1)
     target = make_state(0)
     target["variables"]["params"] = {"dense": {"kernel": jnp.zeros((3, 5))}, "head": jnp.zeros(2)}
-    with pytest.raises(UserError, match=r"variables/params/head: missing.*bias: not expected.*float32\[3, 4\], expected float32\[3, 5\]"):
+    with pytest.raises(
+        UserError, match=r"variables/params/head: missing.*bias: not expected.*float32\[3, 4\], expected float32\[3, 5\]"
+    ):
         checkpoint.restore(tmp_path, pytree.abstract(target, HERE))
 
 

@@ -1,0 +1,70 @@
+"""A training run of seconds: two data sets of a few pictures and a real RT-1 of a few thousand parameters.
+
+python small_run.py CONFIG.json RUN DIGESTS      trains, and appends one line to DIGESTS for each batch it takes: the child of
+                                                 the tests that kill
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+
+from tiny_sets import tiny_set
+
+from rtx.data.prepared import FORMAT, MANIFEST
+from rtx.files import write_json
+from rtx.models.rt1.config import RT1Config
+from rtx.spec import to_json
+from rtx.train.config import AugmentConfig, DataConfig, DataSet, OptimizationConfig, RunConfig, TrainConfig
+
+MODEL = RT1Config(
+    text_length=4, text_vocabulary=16, max_embodiments=4, text_width=8, text_heads=2, sentence_width=8, stem_width=8,
+    conv_width=8, num_conv_blocks=1, tokens_per_image=2, token_hidden=8, width=16, num_layers=1, num_heads=2, head_width=8,
+    mlp_width=16, num_bins=16, expectation_radius_bins=2,
+)  # fmt: skip
+
+
+def write_sets(folder: Path, *, names: Sequence[str] = ("first", "second")) -> tuple[DataSet, ...]:
+    """Prepared sets that `PreparedSet.open` takes; the second has twice the weight."""
+    sets = []
+    for i, name in enumerate(names):
+        made = tiny_set(folder / name, name=name, lengths=(5, 2, 7 + i), roles=("primary",), splits=("train", "val"))
+        kept = {f.name: getattr(made, f.name) for f in dataclasses.fields(made) if f.name not in ("path", "fingerprint")}
+        manifest = {"format": FORMAT, "request": {"fingerprint": made.fingerprint}, **kept, "source": str(made.source)}
+        write_json(folder / name / MANIFEST, to_json(manifest))
+        sets.append(DataSet(prepared=str(folder / name), weight=1.0 + i))
+    return tuple(sets)
+
+
+def small_config(sets: tuple[DataSet, ...], *, num_steps: int = 8, **run: int) -> TrainConfig:
+    return TrainConfig(
+        data=DataConfig(sets=sets, image_size=(16, 16), history=2, chunk=2, batch_size=4),
+        model=MODEL,
+        train=OptimizationConfig(num_steps=num_steps, lr=1e-2, warmup_steps=2, ema=0.9, augment=AugmentConfig(shift_px=1)),
+        run=RunConfig(**{"log_every": 2, "save_every": 3, "eval_every": 4, "eval_samples": 4, **run}),
+    )
+
+
+def main(config_file: str, run_dir: str, digests: str) -> None:
+    from rtx.data.loader import batch_digest
+    from rtx.train import imitation, loop
+    from rtx.train.config import config_from_json
+
+    place = imitation.place
+
+    def noted(batch):
+        with open(digests, "a") as file:
+            file.write(f"{int(batch.sample[0])} {batch_digest(batch)}\n")
+        return place(batch)
+
+    imitation.place = noted  # as the loop calls it; validation has its own name for it
+    loop.train(config_from_json(json.loads(Path(config_file).read_text())), Path(run_dir))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,177 @@
+"""The whole loop at smallest size: trains, validates each set, saves, goes on, and refuses what does not fit."""
+
+import dataclasses
+import logging
+import os
+import shutil
+import signal
+
+import jax
+import numpy as np
+import pytest
+from small_run import small_config, write_sets
+
+from rtx.errors import UserError, WorldError
+from rtx.models.families import model_from_json
+from rtx.train import checkpoint, imitation, loop
+from rtx.train.config import config_from_json
+from rtx.train.metrics import read_metrics
+from rtx.train.overrides import override
+from rtx.train.preemption import EXIT_PREEMPTED, Preempted
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(configuration, run folder) of an uninterrupted run of 8 steps."""
+    folder = tmp_path_factory.mktemp("loop")
+    config = small_config(write_sets(folder / "data"))
+    loop.train(config, folder / "run")
+    return config, folder / "run"
+
+
+def test_a_run_leaves_a_policy_that_opens(finished):
+    config, run = finished
+    opened = checkpoint.open_checkpoint(run)
+    assert opened.step == 8
+    assert list(opened.contract.embodiments) == ["first", "second"]
+    assert opened.data_state["next_sample"] == 8 * 4
+    assert config_from_json(opened.config) == config
+    assert model_from_json(opened.model).config == config.model
+    assert checkpoint.steps(run / "checkpoints") == [8, 6]
+    assert "second" in checkpoint.info_text(opened)
+
+
+def test_metrics_of_a_run(finished):
+    _, run = finished
+    lines = read_metrics(run / "metrics.jsonl")
+    assert [(line["step"], line["kind"]) for line in lines] == [
+        (2, "train"), (4, "train"), (4, "val"), (6, "train"), (8, "train"), (8, "val"),
+    ]  # fmt: skip
+    train, val = lines[-2], lines[-1]
+    assert {"loss", "accuracy", "samples_per_s", "data_wait", "lr", "grad_norm", "nonfinite"} <= set(train)
+    assert list(val["sets"]) == ["first", "second"]
+    assert np.isfinite([val["sets"][name][metric] for name in val["sets"] for metric in ("loss", "accuracy")]).all()
+
+
+def test_the_same_call_again_says_what_it_is_and_has_nothing_to_do(finished, caplog):
+    config, run = finished
+    before = (run / "checkpoints" / "8" / "manifest.json").stat()
+    with caplog.at_level(logging.INFO):
+        assert loop.train(config, run) == run / "checkpoints" / "8"
+    for part in (
+        "versions: rtx=", "devices: platform=", "config: fingerprint=", "name=second share=0.6667 episodes=3", "words: known=",
+        "parameters: count=", "start: step=8 of 8 resumed", "nothing to do",
+    ):  # fmt: skip
+        assert part in caplog.text
+    assert (run / "checkpoints" / "8" / "manifest.json").stat() == before
+
+
+def read_params(run, step):
+    return checkpoint.open_checkpoint(run, step).variables["params"]
+
+
+def test_sigterm_saves_exits_75_and_the_same_call_ends_alike(finished, tmp_path):
+    """The signal comes while the third step's batch is on its way, after which nothing is due to be saved: a real save."""
+    config, run = finished
+    config = dataclasses.replace(config, run=dataclasses.replace(config.run, save_every=100))
+    place, calls = imitation.place, []
+
+    def stopping(batch):
+        calls.append(batch)
+        if len(calls) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return place(batch)
+
+    imitation.place = stopping
+    try:
+        with pytest.raises(Preempted) as caught:
+            loop.train(config, tmp_path / "run")
+    finally:
+        imitation.place = place
+    assert caught.value.code == EXIT_PREEMPTED == 75
+    assert checkpoint.steps(tmp_path / "run" / "checkpoints") == [5]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    loop.train(config, tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, read_params(tmp_path / "run", 8), read_params(run, 8))
+
+
+def test_data_that_moved_go_on_and_data_that_changed_do_not(finished, tmp_path):
+    config, run = finished
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "8")
+    moved = dataclasses.replace(config, data=dataclasses.replace(config.data, sets=write_sets(tmp_path / "moved")))
+    loop.train(moved, tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, read_params(tmp_path / "run", 8), read_params(run, 8))
+    other = write_sets(tmp_path / "other", names=("first", "third"))
+    changed = dataclasses.replace(config, data=dataclasses.replace(config.data, sets=other))
+    with pytest.raises(UserError, match=r"the data are not those .*contract and tokenizer differ"):
+        loop.train(changed, tmp_path / "run")
+
+
+def test_a_save_that_fails_midway_is_loud_and_training_goes_on(finished, tmp_path, caplog):
+    """The disk is full at the first save and not at the second."""
+    config, _ = finished
+    run = tmp_path / "run"
+    config = override(config, ["run.eval_samples=0"])
+    write_arrays, failures = checkpoint._write_arrays, []
+
+    def failing(path, state):
+        if not failures:
+            failures.append(path)
+            raise OSError(28, "No space left on device")
+        write_arrays(path, state)
+
+    checkpoint._write_arrays = failing
+    try:
+        loop.train(config, run)
+    finally:
+        checkpoint._write_arrays = write_arrays
+    assert "checkpoint not saved, training goes on: step=3" in caplog.text
+    assert checkpoint.steps(run / "checkpoints") == [8, 6]
+    assert [line["event"] for line in read_metrics(run / "metrics.jsonl") if line["kind"] == "event"] == ["save failed"]
+
+
+def test_too_many_updates_that_are_not_finite_stop_the_run(finished, tmp_path, caplog):
+    config, _ = finished
+    config = override(config, ["train.max_nonfinite=3", "run.eval_samples=0"])
+    place = imitation.place
+
+    def poisoned(batch):
+        bad = batch.proprio + np.where(batch.sample >= 8, np.nan, 0.0)[:, None, None].astype(np.float32)
+        return place(dataclasses.replace(batch, proprio=bad))
+
+    imitation.place = poisoned
+    try:
+        with pytest.raises(WorldError, match=r"stopped at step 5: 3 updates in a row .* samples 16\.\.19"):
+            loop.train(config, tmp_path / "run")
+    finally:
+        imitation.place = place
+    assert "step=3" in caplog.text
+    assert "samples=8..11" in caplog.text
+    assert checkpoint.open_checkpoint(tmp_path / "run").step == 3
+
+
+def test_what_a_new_user_gets_wrong(finished, tmp_path):
+    config, _ = finished
+    with pytest.raises(UserError, match="no prepared data set"):
+        loop.train(override(config, [f"data.sets.0.prepared={tmp_path}"]), tmp_path / "a")
+    with pytest.raises(UserError, match=r"camera role 'wrist'"):
+        loop.train(override(config, ["data.roles=wrist"]), tmp_path / "b")
+    with pytest.raises(UserError, match=r"max_embodiments 1 is less than the 2 data sets"):
+        loop.train(override(config, ["model.max_embodiments=1"]), tmp_path / "c")
+    with pytest.raises(UserError, match=r"data\.sets\.0\.source is not set.*--set data\.sets\.0\.source=FOLDER"):
+        loop.train(override(config, ["data.sets.0.record=bridge_dataset", "data.sets.0.prepared="]), tmp_path / "d")
+    with pytest.raises(UserError, match="no data set has held-out"):
+        loop.train(_without_val(config, tmp_path), tmp_path / "e")
+
+
+def _without_val(config, tmp_path):
+    from rtx.files import read_json, write_json
+
+    sets = write_sets(tmp_path / "no_val")
+    for one in sets:
+        manifest = read_json(tmp_path / "no_val" / one.prepared.split("/")[-1] / "manifest.json")
+        manifest["splits"]["val"] = {"num_episodes": 0, "num_steps": 0}
+        write_json(tmp_path / "no_val" / one.prepared.split("/")[-1] / "manifest.json", manifest)
+        np.save(tmp_path / "no_val" / one.prepared.split("/")[-1] / "val" / "episode_start.npy", np.zeros(1, np.int64))
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, sets=sets))
