@@ -54,6 +54,7 @@ class RT1Config:
 
     # actions
     num_bins: int = 256
+    head_waves: int = 32  # the logits' smooth basis over the bins; 0 = every bin for itself, as RT-1
     rounding: Literal["nearest", "truncate"] = "nearest"
     label_sigma_bins: float = 4.0  # width of the Gaussian target in continuous dimensions; 0 = one-hot
     decode: Literal["argmax", "expectation"] = "expectation"
@@ -65,7 +66,7 @@ class RT1Config:
 
     def _problems(self) -> list[str]:
         positive = [name for name, value in vars(self).items() if isinstance(value, int) and not isinstance(value, bool)]
-        may_be_zero = {"num_conv_blocks", "expectation_radius_bins"}
+        may_be_zero = {"num_conv_blocks", "head_waves", "expectation_radius_bins"}
         problems = [f"{n} {vars(self)[n]} is too small" for n in positive if vars(self)[n] < (0 if n in may_be_zero else 1)]
         if not self.roles or len(set(self.roles)) != len(self.roles) or not set(self.roles) <= set(CAMERA_ROLES):
             problems.append(f"roles {self.roles} must be distinct names out of {', '.join(CAMERA_ROLES)}")

@@ -34,6 +34,20 @@ def attention_mask(*, num_frames: int, context: int, num_actions: int, causal: s
     return (order[None, :] <= order[:, None]) & ~is_action[None, :]
 
 
+def bin_basis(num_bins: int, num_waves: int) -> np.ndarray:
+    """Logits as smooth functions of the bin: float32 [num_waves + 2, num_bins].
+
+    Cosines of falling weight, so that one example teaches its neighbourhood of bins and not only its own bin; and the first
+    and last bin for themselves, because a gripper's or a termination's labels sit exactly there.
+    """
+    place = (np.arange(num_bins) + 0.5) / num_bins
+    wave = np.arange(num_waves)[:, None]
+    cosines = np.cos(np.pi * wave * place) * 4.0 / np.maximum(wave, 1) ** 0.5
+    ends = np.zeros((2, num_bins))
+    ends[0, 0] = ends[1, -1] = 4.0
+    return np.concatenate([cosines, ends]).astype(np.float32)
+
+
 class Positions(nn.Module):
     """Absolute positions as RT-1 has them: a dense layer over a one-hot index, so one row of a table plus a bias."""
 
@@ -84,5 +98,8 @@ class Transformer(nn.Module):
         for i in range(cfg.num_layers):
             x = TransformerBlock(cfg, name=f"TransformerBlock_{i}")(x, mask, train=train)
         entries = cfg.chunk * cfg.action_dims // num_actions
-        logits = Dense(entries * cfg.num_bins, dtype=dtype, name="Dense_2")(x[:, t * n :])
-        return logits.astype(jnp.float32).reshape(b, cfg.chunk, cfg.action_dims, cfg.num_bins)
+        basis = None if cfg.head_waves == 0 else jnp.asarray(bin_basis(cfg.num_bins, cfg.head_waves))
+        features = entries * (cfg.num_bins if basis is None else len(basis))
+        out = Dense(features, dtype=dtype, name="Dense_2")(x[:, t * n :]).astype(jnp.float32)
+        out = out.reshape(b, cfg.chunk, cfg.action_dims, -1)
+        return out if basis is None else out @ basis

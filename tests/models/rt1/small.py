@@ -10,8 +10,8 @@ from rtx.spec import Batch
 CONFIG = RT1Config(
     history=2, chunk=2, text_length=4, text_vocabulary=12, text_width=8, text_heads=2, sentence_width=8, max_embodiments=3,
     stem_width=8, conv_width=8, num_conv_blocks=1, tokens_per_image=2, token_hidden=8,
-    width=16, num_layers=1, num_heads=2, head_width=8, mlp_width=16, dropout=0.0, num_bins=32, label_sigma_bins=1.0,
-    expectation_radius_bins=3,
+    width=16, num_layers=1, num_heads=2, head_width=8, mlp_width=16, dropout=0.0, num_bins=32, head_waves=16,
+    label_sigma_bins=1.0, expectation_radius_bins=3,
 )  # fmt: skip
 
 
