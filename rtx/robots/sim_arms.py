@@ -16,8 +16,8 @@ from collections.abc import Mapping
 
 from rtx.spec import ActionField, ActionKind, ActionSpace, Camera, Embodiment, Field, Frame, Limits, RotationForm
 
-MAX_STEP_M = 0.08  # the experts move at most 0.06 m a step; a quarter more is left to policies
-MAX_STEP_RAD = 0.5
+MAX_STEP_M = 0.08  # the experts move at most 0.06 m and 0.35 rad a step; a little more is left to policies
+MAX_STEP_RAD = 0.4
 
 
 def _pos(unit: str = "m", frame: Frame = "base", *, absolute: bool = False) -> ActionField:

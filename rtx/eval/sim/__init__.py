@@ -1,1 +1,1 @@
-"""Simulated arms: scenes, tasks, scripted experts, rendering for a CPU. Import from the modules; nothing is loaded from here."""
+"""Simulated arms: scenes, tasks, scripted experts, rendering for a CPU. Import from the modules: this loads nothing."""

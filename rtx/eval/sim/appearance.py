@@ -1,4 +1,4 @@
-"""How a scene looks: colours of table, floor and cubes, the lamp, where exactly the cameras stand; drawn anew for every episode.
+"""How a scene looks: colours of table, floor and cubes, the lamp, where exactly the cameras stand; drawn anew every episode.
 
 Numbers are edited in the render model's arrays; nothing is compiled again.
 """

@@ -7,7 +7,7 @@ in the base frame (x forward, y left, z up, origin at the arm's foot, which stan
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rtx.errors import unknown_name
 from rtx.robots.sim_arms import SIM_ARMS
@@ -43,7 +43,7 @@ class SimArm:
     robot: str  # robosuite's or robosuite-models' name
     gripper: str  # robosuite's name, or "default"
     center_x_m: float  # middle of the working area; its y is 0
-    table_z_m: float
+    table_z_m: float  # 3 mm below the foot where both stand on one table: two surfaces in one place flicker
     primary: Viewpoint
     wrist: WristMount
     home_height_m: float = 0.18  # of the gripper point above the table
@@ -54,7 +54,7 @@ class SimArm:
     # Sawyer: MuJoCo 3.3 refuses its head's mesh ("mesh volume is too small") unless inertia is taken from the surface.
     shell_inertia: bool = False
     # joint -> (armature, largest torque N m): the ViperX's comes with 5 kg m^2 at 5 N m and 1 at 1, and cannot follow.
-    joint_fixes: Mapping[str, tuple[float, float]] = ()  # type: ignore[assignment]
+    joint_fixes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -63,40 +63,40 @@ class SimArm:
 
 _ARMS = (
     SimArm(
-        embodiment=SIM_ARMS["sim_panda"], robot="Panda", gripper="default", center_x_m=0.50, table_z_m=0.0,
-        primary=Viewpoint(azimuth_deg=0, elevation_deg=42, distance_m=0.80, fovy_deg=36),
-        wrist=WristMount(side_m=0.07, back_m=0.10, fovy_deg=70),
+        embodiment=SIM_ARMS["sim_panda"], robot="Panda", gripper="default", center_x_m=0.50, table_z_m=-0.003,
+        primary=Viewpoint(azimuth_deg=0.0, elevation_deg=42.0, distance_m=0.80, fovy_deg=36.0),
+        wrist=WristMount(side_m=0.07, back_m=0.10, fovy_deg=70.0),
     ),
     SimArm(
         embodiment=SIM_ARMS["sim_sawyer"], robot="Sawyer", gripper="default", center_x_m=0.60, table_z_m=-0.10,
-        primary=Viewpoint(azimuth_deg=35, elevation_deg=40, distance_m=0.85, fovy_deg=35),
-        wrist=WristMount(side_m=0.07, back_m=0.10, fovy_deg=70), shell_inertia=True,
+        primary=Viewpoint(azimuth_deg=35.0, elevation_deg=40.0, distance_m=0.85, fovy_deg=35.0),
+        wrist=WristMount(side_m=0.07, back_m=0.10, fovy_deg=70.0), shell_inertia=True,
     ),
     SimArm(
-        embodiment=SIM_ARMS["sim_ur5e"], robot="UR5e", gripper="default", center_x_m=0.50, table_z_m=0.0,
-        primary=Viewpoint(azimuth_deg=-35, elevation_deg=45, distance_m=0.80, fovy_deg=36),
-        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65), open_share=0.8,
+        embodiment=SIM_ARMS["sim_ur5e"], robot="UR5e", gripper="default", center_x_m=0.50, table_z_m=-0.003,
+        primary=Viewpoint(azimuth_deg=-35.0, elevation_deg=45.0, distance_m=0.80, fovy_deg=36.0),
+        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65.0), open_share=0.8,
     ),
     SimArm(
-        embodiment=SIM_ARMS["sim_iiwa"], robot="IIWA", gripper="default", center_x_m=0.55, table_z_m=0.0,
-        primary=Viewpoint(azimuth_deg=-75, elevation_deg=38, distance_m=0.80, fovy_deg=37),
-        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=70), open_share=0.65,
+        embodiment=SIM_ARMS["sim_iiwa"], robot="IIWA", gripper="default", center_x_m=0.55, table_z_m=-0.003,
+        primary=Viewpoint(azimuth_deg=-75.0, elevation_deg=38.0, distance_m=0.80, fovy_deg=37.0),
+        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=70.0), open_share=0.65,
     ),
     SimArm(
-        embodiment=SIM_ARMS["sim_kinova3"], robot="Kinova3", gripper="default", center_x_m=0.48, table_z_m=0.0,
-        primary=Viewpoint(azimuth_deg=70, elevation_deg=42, distance_m=0.80, fovy_deg=37),
-        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65), open_share=0.8,
+        embodiment=SIM_ARMS["sim_kinova3"], robot="Kinova3", gripper="default", center_x_m=0.48, table_z_m=-0.003,
+        primary=Viewpoint(azimuth_deg=70.0, elevation_deg=42.0, distance_m=0.80, fovy_deg=37.0),
+        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65.0), open_share=0.8,
     ),
     SimArm(
         # Jaco's own three fingers close 0.01 a step and lift 3 of 10; with the Robotiq it lifts.
-        embodiment=SIM_ARMS["sim_jaco"], robot="Jaco", gripper="Robotiq85Gripper", center_x_m=0.45, table_z_m=0.0,
-        primary=Viewpoint(azimuth_deg=15, elevation_deg=60, distance_m=0.85, fovy_deg=35),
-        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65), open_share=0.8,
+        embodiment=SIM_ARMS["sim_jaco"], robot="Jaco", gripper="Robotiq85Gripper", center_x_m=0.45, table_z_m=-0.003,
+        primary=Viewpoint(azimuth_deg=15.0, elevation_deg=60.0, distance_m=0.85, fovy_deg=35.0),
+        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65.0), open_share=0.8,
     ),
     SimArm(
-        embodiment=SIM_ARMS["sim_vx300s"], robot="VX300S", gripper="Robotiq85Gripper", center_x_m=0.38, table_z_m=0.0,
-        primary=Viewpoint(azimuth_deg=130, elevation_deg=45, distance_m=0.80, fovy_deg=37),
-        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65), open_share=0.8,
+        embodiment=SIM_ARMS["sim_vx300s"], robot="VX300S", gripper="Robotiq85Gripper", center_x_m=0.38, table_z_m=-0.003,
+        primary=Viewpoint(azimuth_deg=130.0, elevation_deg=45.0, distance_m=0.80, fovy_deg=37.0),
+        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65.0), open_share=0.8,
         joint_fixes={
             "right/waist": (0.2, 35.0), "right/forearm_roll": (0.05, 22.0),
             "right/wrist_angle": (0.05, 22.0), "right/wrist_rotate": (0.05, 10.0),

@@ -21,22 +21,23 @@ def home_position(arm: SimArm) -> np.ndarray:
 def calibrate(model: mujoco.MjModel, blueprint: Blueprint, arm: SimArm) -> Calibration:
     """Raises WorldError when the arm cannot reach its home pose: a defect of its record."""
     data = mujoco.MjData(model)
-    closed_ctrl = _ctrl(model, blueprint, blueprint.close_command)
-    open_ctrl = closed_ctrl + arm.open_share * (_ctrl(model, blueprint, blueprint.open_command) - closed_ctrl)
+    shut, wide = (_ctrl(model, blueprint, command) for command in (blueprint.close_command, blueprint.open_command))
+    open_ctrl, closed_ctrl = tuple((shut + arm.open_share * (wide - shut)).tolist()), tuple(shut.tolist())
     motion = Motion(
         model, data, joints=blueprint.arm_joints, actuators=blueprint.arm_actuators,
         gripper_actuators=blueprint.gripper_actuators, open_ctrl=open_ctrl, closed_ctrl=closed_ctrl,
     )  # fmt: skip
     for name, q in zip(blueprint.gripper_joints, blueprint.gripper_qpos, strict=True):
         data.joint(name).qpos[0] = q
-    data.qpos[motion.qpos_at] = blueprint.initial_qpos
+    data.qpos[motion.qpos_at] = motion.home = np.array(blueprint.initial_qpos)
     mujoco.mj_forward(model, data)
     axis = _finger_axis(model, data, blueprint.pads)
     rotation = _pointing_down(motion.rotation, axis, arm.turn_hand_deg)
     home, error = motion.solve(home_position(arm), rotation, start=np.array(blueprint.initial_qpos), steps=1000)
     if error > 1e-3:
         raise WorldError(f"{arm.name} cannot reach its home pose: {error:.3f} (m + rad) is missing; correct its record")
-    motion.home = home
+    data.qpos[motion.qpos_at] = motion.home = home
+    mujoco.mj_forward(model, data)
     gaps = {}
     for opening in (0.0, 1.0):
         motion.servo(home_position(arm), rotation, opening, seconds=_SETTLE_S)
@@ -46,7 +47,7 @@ def calibrate(model: mujoco.MjModel, blueprint: Blueprint, arm: SimArm) -> Calib
         gripper_joints=blueprint.gripper_joints, gripper_actuators=blueprint.gripper_actuators, pads=blueprint.pads,
         home_qpos=tuple(home.tolist()), home_rotation=tuple(map(tuple, rotation.tolist())),
         open_qpos=tuple(float(data.joint(name).qpos[0]) for name in blueprint.gripper_joints),
-        open_ctrl=tuple(open_ctrl.tolist()), closed_ctrl=tuple(closed_ctrl.tolist()),
+        open_ctrl=open_ctrl, closed_ctrl=closed_ctrl,
         finger_axis=(float(axis[0]), float(axis[1]), float(axis[2])), open_gap_m=gaps[1.0], closed_gap_m=gaps[0.0],
     )  # fmt: skip
 

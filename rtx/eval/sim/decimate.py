@@ -1,9 +1,10 @@
 """Meshes with a tenth of their triangles: rendering on a CPU costs by the triangle, and at 128 pixels nobody sees them.
 
-    mesh file --trimesh--> vertices merged --fast_simplification--> fewer faces --> binary STL
+    mesh file --trimesh--> corners snapped to a grid, merged --fast_simplification--> fewer faces --> binary STL
 
-Merged first (also across texture and normal seams), otherwise the surfaces fall apart. Measured on a Panda at 128 px,
-software rendering: 15 ms a frame with 182,000 triangles, 7 ms with 29,000.
+Merged first, across texture and normal seams and across hairline cracks, or the surfaces fall apart or resist: without the
+grid the iiwa keeps 61,000 triangles, with it 22,000. Measured on a Panda at 128 px, software rendering: 15 ms a frame with
+182,000 triangles, 7 ms with 29,000.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rtx.errors import UserError
 
 KEEP = 0.1
 _ENOUGH_FACES = 300  # smaller meshes stay as they are
+_GRID = 150  # cells along a mesh's longest side: 2 mm for a link of 30 cm
 
 
 def decimated_stl(path: Path) -> bytes:
@@ -30,12 +32,26 @@ def decimated_stl(path: Path) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # OBJ files that name material files robosuite does not ship
         mesh: Any = trimesh.load(path, force="mesh", process=False, skip_materials=True)
-        mesh.merge_vertices(merge_tex=True, merge_norm=True)
-    vertices, faces = np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.int32)
-    if len(faces) > _ENOUGH_FACES:
-        reduction = 1 - max(_ENOUGH_FACES, KEEP * len(faces)) / len(faces)
-        vertices, faces = fast_simplification.simplify(vertices, faces, target_reduction=float(reduction))
+    vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
+    wanted = max(_ENOUGH_FACES, round(KEEP * len(faces)))
+    if len(faces) > wanted:
+        vertices, faces = _merged(vertices, faces)
+    if len(faces) > wanted:
+        vertices, faces = fast_simplification.simplify(
+            vertices.astype(np.float32), faces.astype(np.int32), target_reduction=1 - wanted / len(faces)
+        )
     return _binary_stl(vertices, faces)
+
+
+def _merged(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One vertex per grid cell; faces that lost a corner by it, and doubles, are gone."""
+    cell = np.ptp(vertices, axis=0).max() / _GRID
+    _, first, group = np.unique(np.round(vertices / cell).astype(np.int64), axis=0, return_index=True, return_inverse=True)
+    faces = group.reshape(-1)[faces]
+    a, b, c = faces.T
+    faces = faces[(a != b) & (b != c) & (a != c)]
+    _, kept = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)
+    return vertices[first], faces[kept]
 
 
 def _binary_stl(vertices: np.ndarray, faces: np.ndarray) -> bytes:

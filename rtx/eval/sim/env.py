@@ -25,13 +25,14 @@ from rtx.eval.sim.models import load_models
 from rtx.eval.sim.motion import Motion, rotation_matrix, rotation_vector
 from rtx.eval.sim.mujoco_gl import mujoco
 from rtx.eval.sim.render import SceneRenderer
-from rtx.eval.sim.tasks import CUBE_HALF_M, NUM_CUBES, PROPS, TASKS, Layout, State
+from rtx.eval.sim.tasks import CUBE_HALF_M, NUM_CUBES, PROPS, TASKS, Layout, State, Task
 from rtx.robots import rotations
 from rtx.robots.adapter import Adapter
 from rtx.spec import Embodiment, Field
 
 _CAMERAS = {"primary": PRIMARY_CAMERA, "wrist": WRIST_CAMERA}
 _START_SPREAD_M = np.array([0.05, 0.07, 0.03])
+_MAX_TILT_RAD = 0.8  # from home; further out some arms fold up or become singular
 _PROP_HALF_M = {"cylinder": 0.03, "ball": 0.018, "slab": 0.01}
 
 
@@ -44,6 +45,13 @@ class SimFrame:
     eef_pos: Float[np.ndarray, " 3"]  # m, base frame
     eef_rot: Float[np.ndarray, "3 3"]
     opening: float  # gripper, 0 closed .. 1 open, measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Episode:
+    task: Task
+    layout: Layout
+    cube_start: np.ndarray  # [3] m
 
 
 class SimEnv:
@@ -70,7 +78,8 @@ class SimEnv:
         self._adapter = Adapter(self.embodiment)
         self._renderer = SceneRenderer(models.render)
         self._appearance = Appearance(models.render, self.arm)
-        self._layout: Layout | None = None
+        self._episode: _Episode | None = None
+        self._success = False
         self._disturbance = np.zeros(6)
 
     @property
@@ -78,11 +87,15 @@ class SimEnv:
         return self.arm.embodiment
 
     @property
-    def layout(self) -> Layout:
-        """What lies where and what is wanted. Raises UserError before the first reset."""
-        if self._layout is None:
+    def _now(self) -> _Episode:
+        if self._episode is None:
             raise UserError("the environment has no scene yet: call reset(task=..., seed=...) first")
-        return self._layout
+        return self._episode
+
+    @property
+    def layout(self) -> Layout:
+        """What lies where and what is wanted. Raises UserError before the first reset, like all that follow."""
+        return self._now.layout
 
     @property
     def instruction(self) -> str:
@@ -90,30 +103,29 @@ class SimEnv:
 
     @property
     def success(self) -> bool:
-        """Whether the task was done at the end of any step since the reset."""
+        """Whether the task was done at the end of any step since the reset; False before the first."""
         return self._success
 
     @property
     def goal_distance(self) -> float:
         """Metres missing to success now; 0 when done."""
-        return self._task.missing(self.layout, self.state)
+        return self._now.task.missing(self.layout, self.state)
 
     @property
     def state(self) -> State:
         """The truth, for success and experts."""
-        cube = self._data.body(self.layout.target_cube.body).xpos.copy()
-        return State(gripper=self._motion.position, cube=cube, cube_start=self._cube_start)
+        return State(gripper=self._motion.position, cube=self._cube(self.layout), cube_start=self._now.cube_start)
 
     @property
     def task(self) -> str:
-        return self._task.name
+        return self._now.task.name
 
     @property
     def rotation(self) -> np.ndarray:
         """Of the gripper point, 3x3, base frame."""
         return self._motion.rotation
 
-    def reset(self, *, task: str, seed: int) -> SimFrame:
+    def reset(self, *, task: str, seed: int, render: bool = True) -> SimFrame:
         """A new scene: the same (arm, task, seed) gives the same one, bit for bit, whatever happened before.
 
         Raises UserError for an unknown task.
@@ -121,22 +133,22 @@ class SimEnv:
         if task not in TASKS:
             raise unknown_name("task", task, TASKS)
         rng = np.random.default_rng(seed_for("scene", self.arm.name, task, seed))
-        self._task = TASKS[task]
-        self._layout = self._task.sample(rng)
+        layout = TASKS[task].sample(rng)
         mujoco.mj_resetData(self._model, self._data)
-        self._lay_out(self._layout)
+        self._lay_out(layout)
         self._place_hand(rng)
-        self._appearance.dress(self._layout, rng)
+        self._appearance.dress(layout, rng)
         self._disturbance[:] = 0.0
-        self._cube_start = self._data.body(self._layout.target_cube.body).xpos.copy()
+        self._episode = _Episode(task=TASKS[task], layout=layout, cube_start=self._cube(layout))
         self._success = self.goal_distance == 0.0
-        return self._frame(render=True)
+        return self._frame(render=render)
 
     def step(self, native_action: Float[np.ndarray, " a"], *, render: bool = True) -> SimFrame:
         """One control period of the robot's own command.
 
-        The robot's own controller moves at most `limits.max_step_m` and `max_step_rad` and keeps the gripper point in the
-        workspace, as real ones do. Raises UserError for a wrong shape or a value that is not finite.
+        The robot's own controller moves at most `limits.max_step_m` and `max_step_rad`, keeps the gripper point in the
+        workspace and the hand within 0.8 rad of its home orientation, as real ones do. Raises UserError for a wrong shape
+        or a value that is not finite.
         """
         native = np.asarray(native_action, np.float64)
         if native.ndim != 1:
@@ -172,9 +184,12 @@ class SimEnv:
         turn = _shortened(rotation_vector(rotation @ turned.T), limits.max_step_rad) + self._disturbance[3:]
         self._disturbance[:] = 0.0
         target = np.clip(now + step, limits.workspace_low_m, limits.workspace_high_m)
-        self._motion.servo(
-            target, rotation_matrix(turn) @ turned, float(np.clip(opening, 0, 1)), seconds=1 / self.embodiment.control_hz
-        )
+        tilt = rotation_vector(rotation_matrix(turn) @ turned @ self.home_rotation.T)
+        upright = rotation_matrix(_shortened(tilt, _MAX_TILT_RAD)) @ self.home_rotation
+        self._motion.servo(target, upright, float(np.clip(opening, 0, 1)), seconds=1 / self.embodiment.control_hz)
+
+    def _cube(self, layout: Layout) -> np.ndarray:
+        return np.array(self._data.body(layout.target_cube.body).xpos)
 
     def _lay_out(self, layout: Layout) -> None:
         present = {thing.body: thing for thing in (*layout.cubes, *layout.props)}

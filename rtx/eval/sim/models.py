@@ -29,8 +29,13 @@ from rtx.eval.sim.arms import SimArm
 from rtx.files import atomic, read_json, write_json
 
 _LOG = logging.getLogger(__name__)
+TIMESTEP_S = 0.0025  # a twentieth of a second has 20; at 4 ms the Robotiq's light bars shake loose
 _PACKAGES = ("mujoco", "robosuite", "robosuite-models", "fast-simplification")
-_SOURCES = ("build.py", "calibrate.py", "decimate.py", "models.py", "motion.py")
+# Read at import, as the code itself is: a process that was running while a file changed keeps its own key.
+_SOURCES = tuple(
+    Path(__file__).with_name(name).read_text()
+    for name in ("build.py", "calibrate.py", "decimate.py", "models.py", "motion.py", "tasks.py")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +69,7 @@ def load_models(arm: SimArm) -> Models:
     folder = cache_folder() / _key(arm)
     try:
         return _read(folder, arm.name)
-    except (UserError, WorldError) as reason:  # absent, or damaged
+    except (UserError, WorldError, OSError) as reason:  # absent, damaged, or no folder at all
         _LOG.info("building %s: %s", arm.name, reason)
     models = _build(arm)
     try:
@@ -84,8 +89,7 @@ def _key(arm: SimArm) -> str:
         versions = [f"{name}={importlib.metadata.version(name)}" for name in _PACKAGES]
     except importlib.metadata.PackageNotFoundError as error:
         raise UserError(f"the simulator needs the package {error.name}: pip install rtx-robotics[sim]") from error
-    sources = [Path(__file__).with_name(name).read_text() for name in _SOURCES]
-    return hashlib.sha256(json.dumps([versions, sources, repr(arm)]).encode()).hexdigest()[:20]
+    return hashlib.sha256(json.dumps([versions, _SOURCES, repr(arm)]).encode()).hexdigest()[:20]
 
 
 def _read(folder: Path, name: str) -> Models:
@@ -139,13 +143,23 @@ def _physics_xml(xml: str) -> str:
     root = ET.fromstring(xml)
     _drop_geoms(root, lambda geom: geom.get("group") == "1" and geom.get("type") == "mesh" and geom.get("contype") == "0")
     _drop_unused_assets(root)
-    # Only the hand touches things: the links' hulls cost up to half of a step and meet nothing in the working area.
-    for body in root.iter("body"):
-        if body.get("name", "").startswith("robot0_"):
-            for geom in body.findall("geom"):
-                geom.set("contype", "0")
-                geom.set("conaffinity", "0")
+    _free_links(root)
+    option = root.find("option")
+    assert option is not None
+    option.set("timestep", str(TIMESTEP_S))
+    option.set("integrator", "implicitfast")
     return ET.tostring(root, encoding="unicode")
+
+
+def _free_links(root: ET.Element) -> None:
+    """Only the hand touches things: the links' hulls meet nothing in the working area and cost up to half of a step.
+
+    The hand keeps the contacts among its own parts: without them a Robotiq drops what it holds.
+    """
+    for body in root.iter("body"):
+        for geom in body.findall("geom") if body.get("name", "").startswith("robot0_") else ():
+            geom.set("contype", "0")
+            geom.set("conaffinity", "0")
 
 
 def _render_xml(xml: str, scratch: Path) -> str:

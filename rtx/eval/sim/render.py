@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from rtx.errors import WorldError
-from rtx.eval.sim.mujoco_gl import INSTALL, mujoco
+from rtx.eval.sim.mujoco_gl import advice, mujoco
 
 _OPEN: weakref.WeakSet[SceneRenderer] = weakref.WeakSet()
 
@@ -62,7 +62,7 @@ class SceneRenderer:
             try:
                 renderer = mujoco.Renderer(self.model, height=size, width=size)
             except (ImportError, RuntimeError, AttributeError, mujoco.FatalError) as error:
-                raise WorldError(f"OpenGL cannot draw here ({error}): as root, run: {INSTALL}") from error
+                raise WorldError(f"OpenGL cannot draw here ({error}): {advice()}") from error
             for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
                 renderer.scene.flags[flag] = False
             atexit.register(_close_all)  # after MuJoCo registered its clean-up, so that this one runs before it

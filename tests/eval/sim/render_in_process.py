@@ -1,0 +1,51 @@
+"""Run by test_render.py in a process without TensorFlow: draws, and prints what it saw as JSON.
+
+python render_in_process.py ARM
+"""
+
+import hashlib
+import json
+import sys
+
+import numpy as np
+
+from rtx.eval.sim.env import SimEnv
+from rtx.eval.sim.tasks import COLOURS
+
+
+def digest(images: dict[str, np.ndarray]) -> str:
+    return hashlib.sha256(b"".join(images[role].tobytes() for role in sorted(images))).hexdigest()
+
+
+def cube_pixels(env: SimEnv, image: np.ndarray) -> int:
+    """Pixels of the target's colour: their direction in RGB is the colour's own, and they are saturated."""
+    pixels = image.reshape(-1, 3).astype(float)
+    colour = np.array(COLOURS[env.layout.target_cube.colour])
+    aligned = pixels @ colour / (np.linalg.norm(pixels, axis=1) * np.linalg.norm(colour) + 1e-6)
+    saturated = np.ptp(pixels, axis=1) > 0.5 * pixels.max(axis=1) + 1
+    return int(np.sum((aligned > 0.97) & saturated))
+
+
+def main(arm: str) -> None:
+    env = SimEnv(arm, image_size=64)
+    seen = [env.reset(task="lift", seed=seed) for seed in range(6)]
+    visible = []
+    for seed in range(6):
+        frame = env.reset(task="lift", seed=seed)
+        visible.append(cube_pixels(env, frame.images["primary"]))
+    again = [env.reset(task="lift", seed=seed) for seed in range(6)]
+    view = env.render_view(200)
+    facts = {
+        "first": [digest(frame.images) for frame in seen],
+        "again": [digest(frame.images) for frame in again],
+        "shapes": {role: [str(image.dtype), *image.shape] for role, image in seen[0].images.items()},
+        "spread": {role: float(image.std()) for role, image in seen[0].images.items()},
+        "visible": visible,
+        "view": list(view.shape),
+        "loaded": sorted({"jax", "tensorflow"} & set(sys.modules)),
+    }
+    print(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
