@@ -46,7 +46,7 @@ class Preset:
     num_steps: int  # of training
     episodes_per_cell: int  # evaluation episodes of one arm with one task
     batch_size: int = 64
-    lr: float = 1e-3
+    lr: float = 2e-3
     image_size: int = 64  # pixels fed to the model; recorded at twice that
 
     def suite(self, name: str) -> Suite:
@@ -58,7 +58,7 @@ PRESETS: Mapping[str, Preset] = {
         arms=ARMS[:2], tasks=("reach",), episodes_per_arm=4, num_steps=20, episodes_per_cell=1, batch_size=8
     ),  # a minute or two: does everything run here?
     "small": Preset(
-        arms=ARMS, tasks=("reach", "push", "lift"), episodes_per_arm=100, num_steps=2000, episodes_per_cell=8
+        arms=ARMS, tasks=("reach", "push", "lift"), episodes_per_arm=150, num_steps=2000, episodes_per_cell=8
     ),  # at most 20 minutes
     "full": Preset(
         arms=(*ARMS, "sim_vx300s"), tasks=("reach", "push", "lift"), episodes_per_arm=1000, num_steps=40_000,

@@ -29,8 +29,11 @@ class RT1Config:
     text_heads: int = 4
 
     # image tokenizer
+    image_tokenizer: Literal["pointing", "film_conv"] = "pointing"  # see pointing.py and image_tokenizer.py
+    key_width: int = 16  # of pointing
+    mixer_width: int = 256  # of the token that joins all points with state, robot and sentence; pointing only
     patch: int = 4  # pixels; image sides must be divisible by 2 * patch
-    stem_width: int = 48
+    stem_width: int = 64
     conv_width: int = 64
     num_conv_blocks: int = 2
     share_cameras: bool = False  # one set of weights for all cameras, told apart by an embedding
@@ -83,6 +86,7 @@ class RT1Config:
         choices = {
             "action_queries": ("entry", "step"),
             "causal": ("step", "token"),
+            "image_tokenizer": ("pointing", "film_conv"),
             "compute_dtype": ("float32", "bfloat16"),
             "rounding": ("nearest", "truncate"),
             "decode": ("argmax", "expectation"),

@@ -160,7 +160,7 @@ def test_learns_sixteen_samples_by_heart() -> None:
     variables = jax.jit(MODEL.init)(RNG, batch)
     state = optimizer.init(variables)
     before = evaluate(variables, batch)[1]
-    for _ in range(150):
+    for _ in range(300):
         variables, state, _ = step(variables, state)
     after = evaluate(variables, batch)[1]
     assert float(before["l1"]) > 0.4
