@@ -1,4 +1,4 @@
-"""One progress bar for everything that takes more than a few seconds: a live bar on a terminal, a line now and then elsewhere."""
+"""One progress bar for whatever takes more than a few seconds: live on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run-time shape checks for every annotated function of rtx, in tests only; programs compiled fast instead of well, and once."""
+"""Run-time shape checks for every annotated function of rtx, in tests only; programs compiled fast instead of well."""
 
 import os
 import tempfile
