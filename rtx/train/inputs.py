@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rtx.data import catalogue
+from rtx.data.catalogue import find
 from rtx.data.loader import Loader, one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepare import prepare
@@ -49,7 +49,7 @@ def open_inputs(config: TrainConfig) -> Inputs:
 def _open_set(one: DataSet, where: str) -> PreparedSet:
     if not one.record:
         return PreparedSet.open(Path(one.prepared))
-    record = catalogue.find(one.record)
+    record = find(one.record)
     if not one.source:
         raise UserError(
             f"{where}.source is not set: where are the TFRecord shards of {one.record}? "

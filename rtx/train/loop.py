@@ -108,10 +108,13 @@ def _restore_or_init(
     optimizer = imitation.make_optimizer(config.train)
     example = empty_batch(inputs.contract, config.model.text_length, batch_size=1)
     init = partial(init_state, model, optimizer, seed=config.run.seed, ema=config.train.ema is not None)
-    target = pytree.abstract(to_tree(jax.eval_shape(init, example)), jax.sharding.SingleDeviceSharding(jax.devices()[0]))
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    target = pytree.abstract(to_tree(jax.eval_shape(init, example)), here)
     restored = checkpoint.restore(run_dir / CHECKPOINTS, target)
     if restored is None:
-        return jax.jit(init, compiler_options=_compile_once())(example), 0
+        state = jax.jit(init, compiler_options=_compile_once())(example)
+        # Placed by name, as a restored state is: otherwise the step is another program to jax, and a resume compiles anew.
+        return jax.device_put(state, here), 0
     _check_same_data(restored, inputs, model)
     loader.restore(LoaderState(**restored.side.data))
     return from_tree(restored.state), restored.step

@@ -44,6 +44,7 @@ def trained():
         return donating(jax.tree.map(jnp.copy, state), batch)
 
     state = jax.jit(lambda b: init_state(RT1, optimizer, b, seed=0, ema=True))(batch())
+    state = jax.device_put(state, jax.devices()[0])  # as the loop places it
     states, losses = [state], []
     for _ in range(8):
         state, values = step(state, imitation.place(batch()))
