@@ -71,7 +71,7 @@ def test(programs: Path, arguments: list[str]) -> None:
     run(programs / "ruff", "check", ".")
     run(programs / "ruff", "format", "--check", ".")
     run(programs / "mypy")
-    run(programs / "python", "-m", "pytest", *arguments)
+    run(programs / "python", "-m", "pytest", "-n", "2", *arguments)  # two workers: compilation and simulation fill them
 
 
 def main() -> None:
