@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_sets import tiny_set
 
 from rtx.data.inspect import export_png, inspect
 from rtx.data.prepared import LANGUAGES, PreparedSet
 from rtx.errors import UserError, WorldError
 from rtx.files import write_json
 from rtx.robots import rotations
+from tests.data.tiny_sets import tiny_set
 
 NOTHING = {"num_episodes": 0, "num_steps": 0}
 

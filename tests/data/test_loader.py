@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_sets import letters, picture, tiny_set
 
 from rtx.data.assemble import batch_digest
 from rtx.data.loader import Loader, LoaderState, one_pass
@@ -17,6 +16,7 @@ from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.errors import UserError, WorldError
 from rtx.images import resize
 from rtx.spec import CANONICAL_ARM, Batch, action_normalizer, proprio_normalizer
+from tests.data.tiny_sets import letters, picture, tiny_set
 
 OPTIONS: dict[str, Any] = {
     "batch_size": 6,

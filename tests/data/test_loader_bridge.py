@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from real_data import bridge_dir
-from tiny_sets import letters
 
 from rtx.data.frames import Frames, ShardFiles
 from rtx.data.inspect import inspect
@@ -24,6 +22,8 @@ from rtx.data.oxe.bridge import BRIDGE_DATASET
 from rtx.data.prepare import prepare
 from rtx.data.prepared import PreparedSet
 from rtx.data.windows import windows
+from tests.data.tiny_sets import letters
+from tests.real_data import bridge_dir
 
 KEYS = {"primary": "image_0", "secondary": "image_1"}
 READ_WITH_TENSORFLOW = """

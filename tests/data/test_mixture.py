@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_sets import tiny_set
 
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepared import PreparedSet
 from rtx.errors import UserError
+from tests.data.tiny_sets import tiny_set
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny_sets import picture, tiny_set
 
 from rtx.data.loader import one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.models.text import WordTokenizer
 from rtx.serve.inputs import Inputs
 from rtx.spec import Observation
+from tests.data.tiny_sets import picture, tiny_set
 
 LOST = {"both": (("wrist", 2), ("primary", 9)), "one": ()}  # frames without a picture, inside their episodes
 

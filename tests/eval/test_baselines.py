@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-import small_policy
-from point_robot import contract
 
 from rtx.errors import UserError
 from rtx.eval.baselines import RandomPolicy, untrained
 from rtx.eval.rollout import Policy as Playable
 from rtx.spec import Observation
+from tests import small_policy
+from tests.eval.point_robot import contract
 
 CONTRACT = contract(chunk=5)
 

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
-from point_robot import ARMS, GoalPolicy, PointRobot, contract
 from rich.console import Console
 
 from rtx.errors import UserError
 from rtx.eval.evaluate import evaluate, load_evaluation
 from rtx.eval.play import Settings
 from rtx.eval.suite import Suite
+from tests.eval.point_robot import ARMS, GoalPolicy, PointRobot, contract
 
 SUITE = Suite(name="points", arms=ARMS[:2], tasks=("go",), episodes_per_cell=4, max_seconds=12.0)
 HERE = Path(__file__).resolve().parent
@@ -106,7 +106,7 @@ def test_videos_are_recorded_per_cell_and_played_again_only_when_lost(tmp_path):
 SCRIPT = """
 import sys
 from pathlib import Path
-from point_robot import GoalPolicy, PointRobot, contract
+from tests.eval.point_robot import GoalPolicy, PointRobot, contract
 from rtx.eval.evaluate import evaluate
 from rtx.eval.suite import Suite
 

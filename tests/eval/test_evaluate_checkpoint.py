@@ -4,13 +4,13 @@ import dataclasses
 
 import jax
 import pytest
-import small_policy
 
 from rtx.errors import UserError
 from rtx.eval.evaluate import evaluate_checkpoint, load_evaluation
 from rtx.models.families import model_to_json
 from rtx.serve.policy import Policy
 from rtx.train import checkpoint
+from tests import small_policy
 
 
 @pytest.fixture(scope="module")

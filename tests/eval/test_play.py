@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from point_robot import GoalPolicy, PointRobot, contract
 
 from rtx.eval.play import Job, Settings, play
 from rtx.eval.suite import Episode
+from tests.eval.point_robot import GoalPolicy, PointRobot, contract
 
 EPISODE = Episode(arm="sim_panda", task="go", index=0, seed=5)
 

@@ -9,13 +9,13 @@ from html.parser import HTMLParser
 
 import av
 import pytest
-from point_robot import ARMS, GoalPolicy, PointRobot, contract
 
 from rtx.eval import plots, report
 from rtx.eval.evaluate import evaluate
 from rtx.eval.statistics import Rate
 from rtx.eval.suite import Suite
 from rtx.robots.sim_arms import SIM_ARMS
+from tests.eval.point_robot import ARMS, GoalPolicy, PointRobot, contract
 
 SUITE = Suite(name="points & <more>", arms=ARMS[:2], tasks=("go",), episodes_per_cell=2, max_seconds=3.0)
 VOID = {"meta", "circle", "line", "polyline", "br"}

@@ -4,12 +4,12 @@ import dataclasses
 import logging
 
 import pytest
-from point_robot import ARMS, GoalPolicy, PointRobot, contract
 
 from rtx.errors import WorldError
 from rtx.eval import rollout
 from rtx.eval.play import STANDARD, Job, Settings
 from rtx.eval.suite import Suite, episodes
+from tests.eval.point_robot import ARMS, GoalPolicy, PointRobot, contract
 
 
 def jobs(*, arms=ARMS[:2], task="go", count=2, policy="p", settings=STANDARD) -> list[Job]:

@@ -4,11 +4,11 @@ import dataclasses
 
 import av
 import pytest
-from point_robot import contract
 
 from rtx.eval.baselines import RandomPolicy
 from rtx.eval.evaluate import evaluate
 from rtx.eval.suite import Suite
+from tests.eval.point_robot import contract
 
 ARMS = ("sim_panda",)
 SUITE = Suite(name="sim", arms=ARMS, tasks=("reach",), episodes_per_cell=2, max_seconds=2.0)

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from small_policy import TOKENIZER, contract, observation, rt1_policy
 
 from rtx.errors import UserError, WorldError
 from rtx.models.families import model_to_json
 from rtx.serve.policy import load_policy
 from rtx.train.checkpoint import SideFiles, save
+from tests.small_policy import TOKENIZER, contract, observation, rt1_policy
 
 
 def side(policy, **changes):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from small_policy import contract
 
 from rtx.errors import UserError
 from rtx.serve import messages
 from rtx_client.wire import WireError, pack, unpack
+from tests.small_policy import contract
 
 
 def message(**changes):

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_policy import TOKENIZER, Echo, contract, echo_policy, observation, rt1_policy
 
 from rtx.errors import UserError, WorldError
 from rtx.serve.policy import Policy
+from tests.small_policy import TOKENIZER, Echo, contract, echo_policy, observation, rt1_policy
 
 
 @pytest.fixture(scope="module")

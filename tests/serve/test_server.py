@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_policy import echo_policy, observation
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -24,6 +23,7 @@ from rtx.errors import UserError, WorldError
 from rtx.serve.server import serve
 from rtx_client import PolicyClient, PolicyError
 from rtx_client.wire import MAX_MESSAGE_BYTES, pack, unpack
+from tests.small_policy import echo_policy, observation
 
 
 class Watched:
@@ -238,7 +238,7 @@ def test_stopping_twice_is_stopping_once(serving, policy):
 
 
 SCRIPT = """
-from small_policy import {maker}
+from tests.small_policy import {maker}
 from rtx.serve.server import serve
 serve({maker}(), port=0, max_batch=1, ready=lambda server: print(server.port, flush=True))
 print("stopped", flush=True)

@@ -12,15 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-
-from tiny_sets import tiny_set
-
 from rtx.data.prepared import FORMAT, MANIFEST
 from rtx.files import write_json
 from rtx.models.rt1.config import RT1Config
 from rtx.spec import to_json
 from rtx.train.config import AugmentConfig, DataConfig, DataSet, OptimizationConfig, RunConfig, TrainConfig
+from tests.data.tiny_sets import tiny_set
 
 MODEL = RT1Config(
     text_length=4, text_vocabulary=16, max_embodiments=4, text_width=8, text_heads=2, sentence_width=8, stem_width=8,

@@ -166,7 +166,7 @@ sys.path.insert(0, sys.argv[2])
 import test_checkpoint as t
 root = Path(sys.argv[1]) / "checkpoints"
 t.checkpoint.save(root, step=1, state=t.make_state(1), side=t.SIDE)
-big = {"variables": {"params": {"w": t.np.random.default_rng(0).random(80_000)}}}
+big = {"variables": {"params": {"w": t.np.random.default_rng(0).random(150_000)}}}
 for _ in range(2):
     try:
         t.checkpoint.save(root, step=2, state=big, side=t.SIDE)
@@ -180,8 +180,8 @@ print(sorted(entry.name for entry in root.iterdir()))
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="mounting a small disk needs root and unshare")
 def test_full_and_read_only_disks_are_clear_errors_and_leave_the_previous(tmp_path):
-    """On a disk of 400 kB, full and then read-only, in a mount namespace of its own that ends with the process."""
-    mounted = 'mount -t tmpfs -o size=400k tmpfs $0 && exec $1 -c "$2" $0 $3'
+    """On a disk of 800 kB, full and then read-only, in a mount namespace of its own that ends with the process."""
+    mounted = 'mount -t tmpfs -o size=800k tmpfs $0 && exec $1 -c "$2" $0 $3'
     command = [
         "unshare",
         "--mount",

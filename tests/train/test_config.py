@@ -4,7 +4,6 @@ import dataclasses
 import json
 
 import pytest
-from small_run import MODEL, small_config
 
 from rtx.errors import UserError
 from rtx.train import fields
@@ -21,6 +20,7 @@ from rtx.train.config import (
     fingerprint,
 )
 from rtx.train.overrides import load_config, override
+from tests.train.small_run import MODEL, small_config
 
 CONFIG = small_config((DataSet(prepared="a"), DataSet(record="bridge_dataset", source="/data", weight=0.5)))
 

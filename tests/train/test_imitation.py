@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small_run import small_config
 
 from rtx.models.families import build_model
 from rtx.spec import Batch
 from rtx.train import imitation
 from rtx.train.config import DataSet
 from rtx.train.state import init_state
+from tests.train.small_run import small_config
 
 SMALL = small_config((DataSet(prepared="unused"),))  # the program of the loop's tests, so that it is compiled once
 CONFIG, RT1 = SMALL.train, build_model(SMALL.model)

@@ -11,11 +11,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from small_run import small_config, write_sets
 
 from rtx.train import checkpoint
 from rtx.train.config import config_to_json
 from rtx.train.metrics import read_metrics
+from tests.train.small_run import small_config, write_sets
 
 CHILD = Path(__file__).parent / "small_run.py"
 NUM_STEPS = 8  # as in the loop's tests: the same program, compiled once

@@ -9,7 +9,6 @@ import signal
 import jax
 import numpy as np
 import pytest
-from small_run import small_config, write_sets
 
 from rtx.errors import UserError, WorldError
 from rtx.models.families import model_from_json
@@ -18,6 +17,7 @@ from rtx.train.config import config_from_json
 from rtx.train.metrics import read_metrics
 from rtx.train.overrides import override
 from rtx.train.preemption import EXIT_PREEMPTED, Preempted
+from tests.train.small_run import small_config, write_sets
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from small_run import small_config
 
 from rtx.errors import UserError
 from rtx.train.config import DataSet
 from rtx.train.overrides import override
 from rtx.train.run_dir import claim
+from tests.train.small_run import small_config
 
 CONFIG = small_config((DataSet(prepared="a"),))
 

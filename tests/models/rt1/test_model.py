@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import CONFIG, random_batch
 
 from rtx.errors import UserError
 from rtx.models.protocol import Model, Variables
 from rtx.models.rt1.config import tiny
 from rtx.models.rt1.model import RT1, decode, num_parameters, soft_labels
 from rtx.spec import Batch
+from tests.models.rt1.small import CONFIG, random_batch
 
 RNG = jax.random.PRNGKey(0)
 MODEL = RT1(CONFIG)
@@ -170,7 +170,12 @@ def test_learns_sixteen_samples_by_heart() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"share_cameras": True, "fine_grid": False}, {"action_queries": "entry", "causal": "token"}]
+    "changes",
+    [
+        {"image_tokenizer": "film_conv"},
+        {"image_tokenizer": "film_conv", "share_cameras": True, "fine_grid": True},
+        {"action_queries": "entry", "causal": "token", "head_waves": 0},
+    ],
 )
 def test_other_shapes_of_the_network_run(changes: dict[str, Any]) -> None:
     model = RT1(dataclasses.replace(CONFIG, history=1, **changes))
