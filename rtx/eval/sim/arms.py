@@ -50,7 +50,6 @@ class SimArm:
     grasp_height_m: float = 0.020  # likewise, when closing around a cube
     push_height_m: float = 0.025
     open_share: float = 1.0  # how far the gripper opens, of what it could: about 9 cm, not to sweep its neighbours away
-    close_share: float = 1.0  # likewise closing: a Robotiq that presses its empty fingers together bends its own linkage
     turn_hand_deg: float = 0.0  # home yaw of the hand against "fingers open along y"
     # Sawyer: MuJoCo 3.3 refuses its head's mesh ("mesh volume is too small") unless inertia is taken from the surface.
     shell_inertia: bool = False
@@ -76,28 +75,29 @@ _ARMS = (
     SimArm(
         embodiment=SIM_ARMS["sim_ur5e"], robot="UR5e", gripper="default", center_x_m=0.50, table_z_m=-0.003,
         primary=Viewpoint(azimuth_deg=-35.0, elevation_deg=45.0, distance_m=0.80, fovy_deg=36.0),
-        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65.0), open_share=0.8, close_share=0.75,
+        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65.0), push_height_m=0.03,
     ),
     SimArm(
         embodiment=SIM_ARMS["sim_iiwa"], robot="IIWA", gripper="default", center_x_m=0.55, table_z_m=-0.003,
         primary=Viewpoint(azimuth_deg=-75.0, elevation_deg=38.0, distance_m=0.80, fovy_deg=37.0),
-        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=70.0), open_share=0.65, close_share=0.85,
+        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=70.0), open_share=0.65,
+        grasp_height_m=0.032, push_height_m=0.038,
     ),
     SimArm(
         embodiment=SIM_ARMS["sim_kinova3"], robot="Kinova3", gripper="default", center_x_m=0.48, table_z_m=-0.003,
         primary=Viewpoint(azimuth_deg=70.0, elevation_deg=42.0, distance_m=0.80, fovy_deg=37.0),
-        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65.0), open_share=0.8, close_share=0.75,
+        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65.0), push_height_m=0.03,
     ),
     SimArm(
         # Jaco's own three fingers close 0.01 a step and lift 3 of 10; with the Robotiq it lifts.
         embodiment=SIM_ARMS["sim_jaco"], robot="Jaco", gripper="Robotiq85Gripper", center_x_m=0.45, table_z_m=-0.003,
         primary=Viewpoint(azimuth_deg=15.0, elevation_deg=60.0, distance_m=0.85, fovy_deg=35.0),
-        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65.0), open_share=0.8, close_share=0.75,
+        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65.0), push_height_m=0.03,
     ),
     SimArm(
         embodiment=SIM_ARMS["sim_vx300s"], robot="VX300S", gripper="Robotiq85Gripper", center_x_m=0.38, table_z_m=-0.003,
         primary=Viewpoint(azimuth_deg=130.0, elevation_deg=45.0, distance_m=0.80, fovy_deg=37.0),
-        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65.0), open_share=0.8, close_share=0.75,
+        wrist=WristMount(side_m=0.08, back_m=0.12, fovy_deg=65.0), push_height_m=0.03,
         joint_fixes={
             "right/waist": (0.2, 35.0), "right/forearm_roll": (0.05, 22.0),
             "right/wrist_angle": (0.05, 22.0), "right/wrist_rotate": (0.05, 10.0),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import types
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,25 @@ _ARMATURE_SHARE = 0.1  # of robosuite's
 GRIP_SITE = "grip_point"
 WRIST_CAMERA = "wrist"
 PRIMARY_CAMERA = "primary"
+
+
+# Joint -> (joint that drives it, ratio), from the geometry: pads stay parallel, inner bars turn with the outer ones.
+LINKAGES: Mapping[str, Mapping[str, tuple[str, float]]] = {
+    "Robotiq85Gripper": {
+        "right_outer_knuckle_joint": ("finger_joint", 1.0),
+        "left_inner_finger_joint": ("finger_joint", -1.0),
+        "left_inner_knuckle_joint": ("finger_joint", 1.0),
+        "right_inner_finger_joint": ("right_outer_knuckle_joint", -1.0),
+        "right_inner_knuckle_joint": ("right_outer_knuckle_joint", 1.0),
+    },
+    "Robotiq140Gripper": {
+        "right_outer_knuckle_joint": ("finger_joint", -1.0),
+        "left_inner_finger_joint": ("finger_joint", 1.0),
+        "left_inner_knuckle_joint": ("finger_joint", -1.0),
+        "right_inner_finger_joint": ("right_outer_knuckle_joint", -1.0),
+        "right_inner_knuckle_joint": ("right_outer_knuckle_joint", 1.0),
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +114,7 @@ def _robot(robosuite: Any, arm: SimArm) -> tuple[Any, Any]:
     side = robot.arms[0]
     name = robot.default_gripper[side] if arm.gripper == "default" else arm.gripper
     gripper = robosuite.models.grippers.gripper_factory(name, idn=f"0_{side}")
+    _couple_bars(gripper, LINKAGES.get(name, {}))
     robot.add_gripper(gripper, robot.eef_name[side])
     root = robot.worldbody.find(f".//body[@name='{robot.root_body}']")
     root.set("pos", "0 0 0")
@@ -111,6 +132,24 @@ def _fix_joints(robot: Any, arm: SimArm) -> None:
         actuator = robot.actuator.find(f"./motor[@joint='{robot.naming_prefix}{name}']")
         joint.set("armature", str(armature))
         actuator.set("ctrlrange", f"{-torque} {torque}")
+
+
+def _couple_bars(gripper: Any, linkage: Mapping[str, tuple[str, float]]) -> None:
+    """Ties a linkage's joints to each other rigidly, in the place of robosuite's soft tendons, and gives them some inertia.
+
+    With those alone the fingers fold: a closed Robotiq could neither push nor keep its pads parallel, and sometimes exploded.
+    """
+    if not linkage:
+        return
+    prefix = gripper.naming_prefix
+    for element in (*gripper.tendon, *gripper.equality):
+        (gripper.tendon if element in list(gripper.tendon) else gripper.equality).remove(element)
+    for passive, (driver, ratio) in linkage.items():
+        tie = {"joint1": prefix + passive, "joint2": prefix + driver, "polycoef": f"0 {ratio} 0 0 0", "solref": "0.005 1"}
+        ET.SubElement(gripper.equality, "joint", tie)
+    for joint in gripper.worldbody.iter("joint"):
+        joint.set("armature", "0.002")
+        joint.set("damping", "0.05")
 
 
 def _settled_command(gripper: Any, direction: float) -> tuple[float, ...]:

@@ -23,7 +23,7 @@ def calibrate(model: mujoco.MjModel, blueprint: Blueprint, arm: SimArm) -> Calib
     data = mujoco.MjData(model)
     shut, wide = (_ctrl(model, blueprint, command) for command in (blueprint.close_command, blueprint.open_command))
     open_ctrl = tuple((shut + arm.open_share * (wide - shut)).tolist())
-    closed_ctrl = tuple((wide + arm.close_share * (shut - wide)).tolist())
+    closed_ctrl = tuple(shut.tolist())
     motion = Motion(
         model, data, joints=blueprint.arm_joints, actuators=blueprint.arm_actuators,
         gripper_actuators=blueprint.gripper_actuators, open_ctrl=open_ctrl, closed_ctrl=closed_ctrl,

@@ -143,7 +143,7 @@ def _physics_xml(xml: str) -> str:
     root = ET.fromstring(xml)
     _drop_geoms(root, lambda geom: geom.get("group") == "1" and geom.get("type") == "mesh" and geom.get("contype") == "0")
     _drop_unused_assets(root)
-    _free_links(root)
+    _limit_contacts(root)
     option = root.find("option")
     assert option is not None
     option.set("timestep", str(TIMESTEP_S))
@@ -151,15 +151,20 @@ def _physics_xml(xml: str) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def _free_links(root: ET.Element) -> None:
+_BARS = ("knuckle", "inner_finger", "outer_finger")  # of a Robotiq's linkage
+
+
+def _limit_contacts(root: ET.Element) -> None:
     """Only the hand touches things: the links' hulls meet nothing in the working area and cost up to half of a step.
 
-    The hand keeps the contacts among its own parts: without them a Robotiq drops what it holds.
+    Nor do a Robotiq's bars: their hulls overlap each other, and slope: what a closed hand is to push aside they pin down.
     """
     for body in root.iter("body"):
-        for geom in body.findall("geom") if body.get("name", "").startswith("robot0_") else ():
-            geom.set("contype", "0")
-            geom.set("conaffinity", "0")
+        part = body.get("name", "").split("_")[0]
+        for geom in body.findall("geom") if part in ("robot0", "gripper0") else ():
+            if part == "robot0" or any(bar in geom.get("name", "") for bar in _BARS):
+                geom.set("contype", "0")
+                geom.set("conaffinity", "0")
 
 
 def _render_xml(xml: str, scratch: Path) -> str:
