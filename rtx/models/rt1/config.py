@@ -34,7 +34,7 @@ class RT1Config:
     mixer_width: int = 256  # of the token that joins all points with state, robot and sentence; pointing only
     patch: int = 4  # pixels; image sides must be divisible by 2 * patch
     stem_width: int = 64
-    conv_width: int = 64
+    conv_width: int = 64  # from here to token_gain, except tokens_per_image: film_conv only
     num_conv_blocks: int = 2
     share_cameras: bool = False  # one set of weights for all cameras, told apart by an embedding
     fine_grid: bool = False  # attend on the stem's grid (sides / patch) instead of the convs' (sides / 2 patch)

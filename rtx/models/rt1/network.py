@@ -1,7 +1,8 @@
 """The whole network: a batch in, a distribution over bins for every action entry out.
 
 Per frame: image tokens of each camera, then proprioception, robot and sentence as one token each. The sentence vector
-(plus the robot's) also conditions every FiLM layer of the image tokenizer: words choose what the image tokens attend to.
+also chooses what the image tokens attend to: as queries over patch keys (pointing), or through FiLM in every layer, together
+with the robot's (film_conv, as RT-1).
 """
 
 from __future__ import annotations
