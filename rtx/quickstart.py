@@ -155,7 +155,7 @@ def train_config(out: Path, plan: Preset) -> TrainConfig:
         ),
         model=tiny(),
         train=OptimizationConfig(num_steps=plan.num_steps, lr=plan.lr, warmup_steps=min(100, plan.num_steps // 10), ema=0.99),
-        run=RunConfig(eval_every=max(1, plan.num_steps // 4), save_every=max(10, plan.num_steps // 8)),
+        run=RunConfig(eval_every=max(1, plan.num_steps // 4), save_every=max(10, plan.num_steps // 10)),
     )  # fmt: skip
 
 
