@@ -5,7 +5,8 @@ any cut of it with the same features. SOURCE is the folder with dataset_info.jso
 
     rtx train configs/tiny.py:bridge --set data.sets.0.source=SOURCE
 
-Expected: the loss falls from about 5.5 (256 bins, nothing learnt) to about 4.2 in 100 steps.
+Expected with the 25 + 25 episodes of a debug cut: training loss about 4.0, held-out loss about 3.9 after 100 steps, in half
+a minute on two CPU cores (the first start also compiles for half a minute). The same command resumes a run that was stopped.
 """
 
 from __future__ import annotations

@@ -54,6 +54,8 @@ def _decayed(params: Any) -> Any:
 def make_step(model: Model, optimizer: optax.GradientTransformation, config: OptimizationConfig) -> Step:
     """The training step, to be jitted with the state donated. Metrics are scalars of this batch."""
 
+    schedule = make_schedule(config)
+
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         root = root_key(state)
         images = augment(batch.images, batch.sample, named(root, "augment"), config.augment)
@@ -66,6 +68,7 @@ def make_step(model: Model, optimizer: optax.GradientTransformation, config: Opt
             return loss, (metrics, mutable)
 
         params = state.variables["params"]
+        lr = schedule(state.step - state.nonfinite)  # as the optimizer counts: updates made
         (loss, (metrics, mutable)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
         grad_norm = optax.tree.norm(grads)
         is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
@@ -87,7 +90,7 @@ def make_step(model: Model, optimizer: optax.GradientTransformation, config: Opt
             nonfinite_in_a_row=(state.nonfinite_in_a_row + bad) * bad,
         )
         counters = {"nonfinite": bad, "nonfinite_so_far": state.nonfinite, "nonfinite_in_a_row": state.nonfinite_in_a_row}
-        return state, {**metrics, "loss": loss, "grad_norm": grad_norm, **counters}
+        return state, {**metrics, "loss": loss, "grad_norm": grad_norm, "lr": lr, **counters}
 
     return step
 

@@ -8,6 +8,7 @@ Nothing in the loop waits for the device but the log line (every `log_every` ste
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import platform
 import time
@@ -128,7 +129,9 @@ def _compile_once() -> dict[str, int]:
 def _check_same_data(restored: checkpoint.Restored, inputs: Inputs, model: Model) -> None:
     """The paths of the data may change when a run goes on; what is found there may not."""
     then, now = restored.side, _side_files(inputs, model, config={}, loader_state={})
-    changed = [name for name in ("contract", "tokenizer", "model") if then.to_json()[name] != now.to_json()[name]]
+    # As text, because the order of the data sets in the contract is the model's embodiment index.
+    texts = [{name: json.dumps(data) for name, data in side.to_json().items()} for side in (then, now)]
+    changed = [name for name in ("contract", "tokenizer", "model") if texts[0][name] != texts[1][name]]
     if changed:
         raise UserError(
             f"the data are not those this run was trained on: {' and '.join(changed)} differ from {restored.path}. "

@@ -13,7 +13,7 @@ import numpy as np
 from rtx.errors import WorldError
 from rtx.models.protocol import Model
 from rtx.train.config import TrainConfig
-from rtx.train.imitation import make_evaluate, make_schedule, place
+from rtx.train.imitation import make_evaluate, place
 from rtx.train.inputs import Inputs, validation_batches
 from rtx.train.metrics import Mean, MetricsFile, merge_means
 from rtx.train.state import TrainState
@@ -31,7 +31,6 @@ class Window:
     def __init__(self, config: TrainConfig, metrics: MetricsFile) -> None:
         self._config = config
         self._metrics = metrics
-        self._schedule = make_schedule(config.train)
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self._elapsed_s = self._wait_s = 0.0
         self._num_timed = 0
@@ -73,13 +72,13 @@ class Window:
         for one in values:
             means = merge_means(means, {n: Mean(total=float(v), weight=1.0) for n, v in one.items() if np.isfinite(v)})
         summary = {name: mean.value for name, mean in means.items() if not name.startswith("nonfinite")}
+        summary["lr"] = float(values[-1]["lr"])
         summary.setdefault("loss", float("nan"))  # every step of the window was skipped
         rate = self._num_timed * self._config.data.batch_size / max(self._elapsed_s, 1e-9)
         self._metrics.write(
             step=step,
             kind="train",
             **summary,
-            lr=float(self._schedule(step - 1)),
             samples_per_s=rate,
             data_wait=min(self._wait_s / max(self._elapsed_s, 1e-9), 1.0),
             nonfinite=int(values[-1]["nonfinite_so_far"]),

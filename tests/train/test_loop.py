@@ -108,6 +108,17 @@ def test_data_that_moved_go_on_and_data_that_changed_do_not(finished, tmp_path):
         loop.train(changed, tmp_path / "run")
 
 
+def test_data_sets_in_another_order_are_another_run(finished, tmp_path):
+    """Their position is what the model was told; paths and equal weights alone would not show it."""
+    config, _ = finished
+    sets = tuple(dataclasses.replace(one, weight=1.0) for one in config.data.sets)
+    config = override(dataclasses.replace(config, data=dataclasses.replace(config.data, sets=sets)), ["run.eval_samples=0"])
+    loop.train(config, tmp_path / "run")
+    swapped = dataclasses.replace(config, data=dataclasses.replace(config.data, sets=sets[::-1]))
+    with pytest.raises(UserError, match=r"contract differ"):
+        loop.train(swapped, tmp_path / "run")
+
+
 def test_a_save_that_fails_midway_is_loud_and_training_goes_on(finished, tmp_path, caplog):
     """The disk is full at the first save and not at the second."""
     config, _ = finished
