@@ -1,1 +1,1 @@
-"""Training: configuration, one loop, one file per way of learning, checkpoints. Nothing is imported here: jax takes a second."""
+"""Training: configuration, one loop, one file per way of learning, checkpoints. Imports nothing: jax takes a second."""
