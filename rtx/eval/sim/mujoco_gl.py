@@ -6,6 +6,7 @@ MuJoCo binds to a GL library at import, by the variable MUJOCO_GL; its own defau
 from __future__ import annotations
 
 import ctypes.util
+import logging
 import os
 import sys
 
@@ -38,3 +39,6 @@ except (ImportError, AttributeError, OSError) as error:  # a GL library that is 
     raise WorldError(
         f"MuJoCo found no usable OpenGL (MUJOCO_GL={os.environ.get('MUJOCO_GL', '')}: {error}): {INSTALL}"
     ) from error
+
+# Otherwise MuJoCo prints them and leaves a MUJOCO_LOG.TXT wherever it runs.
+mujoco.set_mju_user_warning(lambda text: logging.getLogger(__name__).warning("mujoco: %s", text))

@@ -10,6 +10,8 @@ import pytest
 from rtx.eval.sim.arms import find_arm
 from rtx.eval.sim.decimate import KEEP, decimated_stl
 from rtx.eval.sim.models import cache_folder, load_models
+from rtx.eval.sim.motion import Motion
+from rtx.eval.sim.mujoco_gl import mujoco
 
 _ARM = find_arm("sim_vx300s")
 
@@ -91,3 +93,21 @@ def test_a_small_mesh_is_left_alone(tmp_path):
     box.export(tmp_path / "box.stl")
     (tmp_path / "light.stl").write_bytes(decimated_stl(tmp_path / "box.stl"))
     assert trimesh.load(tmp_path / "light.stl").volume == pytest.approx(box.volume)
+
+
+def test_a_robotiqs_pads_stay_parallel_and_meet(built):
+    """Its linkage is tied by ratios; one wrong sign would fold a finger."""
+    known, data = built.calibration, mujoco.MjData(built.physics)
+    motion = Motion(
+        built.physics, data, joints=known.arm_joints, actuators=known.arm_actuators,
+        gripper_actuators=known.gripper_actuators, open_ctrl=known.open_ctrl, closed_ctrl=known.closed_ctrl,
+    )  # fmt: skip
+    data.qpos[motion.qpos_at] = motion.home = np.array(known.home_qpos)
+    mujoco.mj_forward(built.physics, data)
+    for opening in (1.0, 0.5, 0.0):
+        motion.servo(motion.position, motion.rotation, opening, seconds=1.0)
+        first, second = (data.geom(pad).xmat.reshape(3, 3) for pad in known.pads)
+        angle = np.degrees(np.arccos(np.abs(first[:, 1] @ second[:, 1])))
+        assert angle < 2.0
+        assert np.abs(first[:, 1] @ motion.rotation @ known.finger_axis) > 0.99  # they face along the way they move
+    assert known.closed_gap_m < 0.01
