@@ -22,8 +22,8 @@ EXIT_USER, EXIT_WORLD, EXIT_INTERRUPT = 2, 1, 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits with its code."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     args = _parser().parse_args(arguments)
+    _log_to_stderr()
     try:
         args.verb(args)
     except UserError as error:
@@ -36,6 +36,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{error.filename or 'the disk'}: {text}", EXIT_WORLD)
     except KeyboardInterrupt:
         _fail("interrupted; run the same command again to carry on", EXIT_INTERRUPT)
+
+
+class _Lines(logging.Formatter):
+    """What a run tells of itself bare, warnings and worse with their level."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno < logging.WARNING else f"{record.levelname.lower()}: {text}"
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("rtx").setLevel(logging.INFO)  # not everybody's: jax would report each backend it does not find
 
 
 def _fail(message: object, code: int) -> None:
@@ -285,13 +300,24 @@ def _add_ckpt(parser: argparse.ArgumentParser) -> None:
 
 
 def _ckpt_verify(args: argparse.Namespace) -> None:
-    from rtx.train.checkpoint import open_checkpoint
+    from rtx.train.checkpoint import open_checkpoint, steps, verify
 
-    checkpoint = open_checkpoint(args.checkpoint)
-    print(f"sound: {checkpoint.path} (step {checkpoint.step})")
+    root = next((folder for folder in (args.checkpoint / "checkpoints", args.checkpoint) if steps(folder)), None)
+    if root is None:  # one checkpoint, or none: opening it says what is wrong
+        print(f"sound: {open_checkpoint(args.checkpoint).path}")
+        return
+    problems = {root / str(step): verify(root / str(step)) for step in steps(root)}
+    for folder, found in problems.items():
+        print("\n".join([f"{'damaged' if found else 'sound'}: {folder}", *(f"  {line}" for line in found)]))
+    if any(problems.values()):
+        raise WorldError(f"damaged checkpoints in {root}; training and serving pass them over while a sound one is there")
 
 
 def _ckpt_info(args: argparse.Namespace) -> None:
     from rtx.train.checkpoint import info_text, open_checkpoint
 
     print(info_text(open_checkpoint(args.checkpoint)))
+
+
+if __name__ == "__main__":
+    main()

@@ -329,7 +329,9 @@ class Contract:
     statistics: Mapping[str, Statistics]
 
     def fingerprint(self) -> str:
-        return hashlib.sha256(json.dumps(to_json(self), sort_keys=True).encode()).hexdigest()[:16]
+        """Sixteen hexadecimal digits of everything in it, the order of the data sets included: it is the embodiment index."""
+        ordered = {"order": list(self.embodiments), **to_json(self)}
+        return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,6 +95,12 @@ def test_a_wrong_record_is_refused_with_its_reason(make, message):
         make()
 
 
+def test_the_fingerprint_sees_the_order_of_the_data_sets():
+    before = contract()
+    turned = dict(reversed(list(before.embodiments.items())))
+    assert dataclasses.replace(before, embodiments=turned).fingerprint() != before.fingerprint()
+
+
 def observation(**changes: object) -> spec.Observation:
     fields = {
         "images": {"primary": np.zeros((1, 8, 8, 3), np.uint8)}, "image_mask": {"primary": np.ones(1, bool)},
