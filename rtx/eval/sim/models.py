@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import shutil
 import tempfile
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from rtx.eval.sim.arms import SimArm
 from rtx.files import atomic, read_json, write_json
 
 _LOG = logging.getLogger(__name__)
+_KEPT_VERSIONS = 3
 TIMESTEP_S = 0.0025  # a twentieth of a second has 20; at 4 ms the Robotiq's light bars shake loose
 _PACKAGES = ("mujoco", "robosuite", "robosuite-models", "fast-simplification")
 # Read at import, as the code itself is: a process that was running while a file changed keeps its own key.
@@ -118,6 +120,14 @@ def _write(folder: Path, name: str, models: Models) -> None:
         with atomic(folder / f"{name}.{kind}.mjb") as file:
             file.write(data.tobytes())
     write_json(folder / f"{name}.json", facts)
+    _prune(folder.parent, name)
+
+
+def _prune(cache: Path, name: str) -> None:
+    """Forgets all but the newest versions of an arm: each upgrade leaves 5 to 20 MB behind. Whoever reads one has it in memory."""
+    versions = sorted(cache.glob(f"*/{name}.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in versions[_KEPT_VERSIONS:]:
+        shutil.rmtree(old.parent, ignore_errors=True)
 
 
 def _tuples(value: Any) -> Any:

@@ -1,12 +1,14 @@
 """Compiled models in the user's cache: read back the same, built again when damaged, optional. On the fastest arm to build."""
 
 import logging
+import os
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rtx.eval.sim import models
 from rtx.eval.sim.arms import find_arm
 from rtx.eval.sim.decimate import KEEP, decimated_stl
 from rtx.eval.sim.models import cache_folder, load_models
@@ -26,6 +28,10 @@ def built(cache, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     assert cache_folder() == cache / "rtx" / "sim"
     return load_models(_ARM)
+
+
+def load_key() -> str:
+    return models._key(_ARM)
 
 
 def files(cache: Path) -> dict[str, Path]:
@@ -64,6 +70,18 @@ def test_a_damaged_model_is_built_anew(built, cache, kind):
     assert again.calibration == built.calibration
     assert path.stat().st_size >= len(whole) - 8  # whole again
     assert load_models(_ARM).calibration == built.calibration
+
+
+def test_old_versions_are_forgotten(built, cache):
+    for age in range(4):
+        old = cache / "rtx" / "sim" / f"old{age}" / "sim_vx300s.json"
+        old.parent.mkdir()
+        old.write_text("{}")
+        os.utime(old, (age, age))
+    files(cache / "rtx" / "sim" / load_key())["json"].unlink()
+    load_models(_ARM)
+    left = {path.parent.name for path in (cache / "rtx" / "sim").glob("*/sim_vx300s.json")}
+    assert left == {load_key(), "old3", "old2"}
 
 
 def test_without_a_writable_cache_it_still_works(monkeypatch, tmp_path, caplog):
