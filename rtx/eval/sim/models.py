@@ -124,7 +124,7 @@ def _write(folder: Path, name: str, models: Models) -> None:
 
 
 def _prune(cache: Path, name: str) -> None:
-    """Forgets all but the newest versions of an arm: each upgrade leaves 5 to 20 MB behind. Whoever reads one has it in memory."""
+    """Forgets all but the newest versions of an arm: each upgrade leaves 5 to 20 MB. Whoever uses one has it in memory."""
     versions = sorted(cache.glob(f"*/{name}.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     for old in versions[_KEPT_VERSIONS:]:
         shutil.rmtree(old.parent, ignore_errors=True)
