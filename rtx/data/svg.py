@@ -48,6 +48,7 @@ def plot(title: str, lines: Sequence[Line], *, width: int = 320, height: int = 1
 
 def histogram(values: np.ndarray, *, marks: Mapping[str, float], width: int = 180, height: int = 44, bins: int = 45) -> str:
     """Counts of `values`, log-scaled so that rare values show, with vertical lines at `marks`."""
+    values = np.asarray(values, np.float64)  # a narrow range has too few float32 numbers for the bins' edges
     low, high = float(np.min(values)), float(np.max(values))
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5

@@ -20,16 +20,10 @@ def rtx(*arguments: object, cwd: Path | None = None, timeout: float = 240) -> su
 
 
 def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """A running process in a process group of its own, so that all of it can be killed at once."""
-    words = [*COMMAND, *map(str, arguments)]
+    """A running process in a process group of its own, so that all of it can be killed at once; its stderr is a pipe."""
+    words, null, pipe = [*COMMAND, *map(str, arguments)], subprocess.DEVNULL, subprocess.PIPE
     return subprocess.Popen(
-        words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd or ROOT,
-        env=environment(),
-        start_new_session=True,
+        words, stdout=null, stderr=pipe, text=True, cwd=cwd or ROOT, env=environment(), start_new_session=True
     )
 
 

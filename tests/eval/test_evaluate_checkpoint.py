@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import numpy as np
 import pytest
 
 from rtx.errors import UserError
@@ -22,7 +23,7 @@ def run_dir(tmp_path_factory):
         contract=policy.contract, model=model_to_json(policy.model), tokenizer=policy.tokenizer.to_json(),
         data={"next_sample": 0, "fingerprint": "f"}, config={},
     )  # fmt: skip
-    checkpoint.save(root / "checkpoints", step=7, state={"step": 7, "variables": variables, "ema": None}, side=side)
+    checkpoint.save(root / "checkpoints", step=7, state={"step": np.int32(7), "variables": variables, "ema": None}, side=side)
     return root
 
 
