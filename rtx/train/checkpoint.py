@@ -102,7 +102,7 @@ def save(root: Path, *, step: int, state: Mapping[str, Any], side: SideFiles, ke
             _check_space(root, state)
             for name, data in side.to_json().items():
                 write_json(saving / f"{name}.json", data)
-            _write_arrays(saving / "state", state)
+            _write_arrays(_arrays(saving), state)
             _write_manifest(saving, step)
             os.rename(saving, final)
             _sync_folder(root)
@@ -121,6 +121,11 @@ def _check_space(root: Path, state: Mapping[str, Any]) -> None:
             f"cannot write {root}: the disk is full ({free / 1e6:,.1f} MB free, a checkpoint needs {needed / 1e6:,.1f} MB). "
             "Free some space; a run that has stopped carries on with the same command"
         )
+
+
+def _arrays(folder: Path) -> Path:
+    """Orbax takes absolute paths only."""
+    return (folder / "state").absolute()
 
 
 def _write_arrays(path: Path, state: Mapping[str, Any]) -> None:
@@ -260,7 +265,7 @@ def restore(root: Path, target: Mapping[str, Any]) -> Restored | None:
             raise UserError(f"the checkpoint {folder} does not fit this model and optimizer: {shown}")
         item = pytree.nest(flat)
         args = ocp.args.PyTreeRestore(item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item))
-        state = pytree.unflatten_like(target, pytree.flatten(checkpointer.restore(folder / "state", args=args)))
+        state = pytree.unflatten_like(target, pytree.flatten(checkpointer.restore(_arrays(folder), args=args)))
     return Restored(step=int(folder.name), state=state, side=_read_side(folder), path=folder)
 
 
@@ -319,7 +324,7 @@ def _no_checkpoint(path: Path) -> str:
 
 def _stored(checkpointer: Any, folder: Path) -> dict[str, Any]:
     """`path -> metadata (shape, dtype)` of the arrays in a checkpoint."""
-    metadata = checkpointer.metadata(folder / "state")
+    metadata = checkpointer.metadata(_arrays(folder))
     return pytree.flatten(metadata.item_metadata.tree)
 
 
@@ -338,7 +343,7 @@ def _read_variables(folder: Path) -> dict[str, Any]:
         item = pytree.nest(wanted)
         restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
         args = ocp.args.PyTreeRestore(item=item, partial_restore=True, restore_args=restore_args)
-        tree = checkpointer.restore(folder / "state", args=args)
+        tree = checkpointer.restore(_arrays(folder), args=args)
     variables = dict(tree["variables"]) if "variables" in tree else {}
     return {**variables, "params": tree["ema"]} if averaged else variables
 

@@ -72,6 +72,15 @@ def test_round_trip_is_bit_equal(tmp_path):
     assert jax.tree.structure(restored.state) == jax.tree.structure(make_state(3))
 
 
+def test_a_relative_folder_is_as_good_as_any(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root, state = Path("runs") / "checkpoints", make_state(3)
+    checkpoint.save(root, step=3, state=state, side=SIDE)
+    restored = checkpoint.restore(root, pytree.abstract(state, HERE))
+    assert restored is not None
+    assert restored.step == checkpoint.open_checkpoint("runs").step == 3
+
+
 def test_nothing_saved_yet(tmp_path):
     assert restore(tmp_path / "checkpoints") is None
 
