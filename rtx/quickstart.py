@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -193,13 +194,18 @@ def _report(out: Path, evaluation: Evaluation, prepared: list[PreparedSet], stag
         )  # fmt: skip
 
 
+def _program() -> str:
+    """How to call this command from here: by name where the shell finds it, by path otherwise."""
+    return "rtx" if shutil.which("rtx") else os.path.relpath(sys.argv[0])
+
+
 def _closing(report: Path, run_dir: Path, prepared: list[PreparedSet], evaluation: Evaluation) -> str:
-    rate = evaluation.rate(evaluation.main)
+    rate, rtx = evaluation.rate(evaluation.main), _program()
     return (
         f"The trained policy solved {rate}.\n"
         f"Report: {os.path.abspath(report)}\n"
         "Next:\n"
-        f"  rtx data inspect {report.parent / 'prepared' / prepared[0].name}   look at the data\n"
-        f"  rtx eval {run_dir} --arms {prepared[0].name} --episodes 20   more episodes of one arm\n"
-        f"  rtx serve {run_dir}   answer a robot over a socket"
+        f"  {rtx} data inspect {report.parent / 'prepared' / prepared[0].name}   look at the data\n"
+        f"  {rtx} eval {run_dir} --arms {prepared[0].name} --episodes 20   more episodes of one arm\n"
+        f"  {rtx} serve {run_dir}   answer a robot over a socket"
     )

@@ -200,4 +200,5 @@ def test_fresh_variables_from_its_own_blank_batch():
     """How a baseline with the same network and no training is made."""
     policy = echo_policy()
     fresh = policy.model.init(jax.random.key(1), policy.blank_batch())
-    Policy(model=policy.model, variables=fresh, contract=policy.contract, tokenizer=policy.tokenizer).warm_up()
+    untrained = Policy(model=policy.model, variables=fresh, contract=policy.contract, tokenizer=policy.tokenizer)
+    assert untrained.act(observation(), robot="sim_panda").actions.shape == (policy.contract.chunk, 8)

@@ -235,6 +235,8 @@ def test_stopping_twice_is_stopping_once(serving, policy):
         server.stop()
         server.stop()
     server.stop()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", server.port), timeout=5)
 
 
 SCRIPT = """
