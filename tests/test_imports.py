@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"errors", "files", "progress", "images", "spec"}
+BASE = {"errors", "files", "progress", "tables", "images", "spec"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "progress": set(),
+    "tables": set(),
     "images": {"errors"},
     "spec": {"errors"},
     "robots": BASE,

@@ -18,6 +18,7 @@ from rtx.data.simulated import SIMULATED
 from rtx.data.tfrecord import RecordReader, file_crc32c
 from rtx.errors import WorldError, unknown_name
 from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, ActionSpace, Field, FieldStatistics
+from rtx.tables import text_table
 
 RECORDS: Mapping[str, DatasetRecord] = {BRIDGE_DATASET.name: BRIDGE_DATASET, **SIMULATED}
 _OWN_RECORD = "For a data set of your own pass a Python file that defines its DatasetRecord (--records FILE.py)"
@@ -51,7 +52,7 @@ def list_rows(records: Mapping[str, DatasetRecord] = RECORDS) -> list[dict[str, 
 def list_text(file: Path | None = None) -> str:
     """Our records, and those of the user's `file` after them."""
     rows = list_rows({**RECORDS, **(load_records(file) if file else {})})
-    return _table(list(rows[0]), [list(row.values()) for row in rows])
+    return text_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def info_text(record: DatasetRecord) -> str:
@@ -103,7 +104,7 @@ def stats_text(path: Path) -> str:
     names = [*_dim_names(CANONICAL_ARM), *(f"proprio {n}" for n in _dim_names(CANONICAL_PROPRIO))]
     rows = [*_statistics_rows(statistics.action), *_statistics_rows(statistics.proprio)]
     body = [[n if known else f"{n} (masked)", *row] for n, row, known in zip(names, rows, mask, strict=True)]
-    return head + "\n" + _table(["dimension", "mean", "std", "min", "q01", "q99", "max"], body)
+    return head + "\n" + text_table(["dimension", "mean", "std", "min", "q01", "q99", "max"], body)
 
 
 @dataclass
@@ -243,10 +244,3 @@ def _dim_names(fields: ActionSpace | tuple[Field, ...]) -> list[str]:
 def _statistics_rows(s: FieldStatistics) -> list[list[str]]:
     columns = (s.mean, s.std, s.min, s.q01, s.q99, s.max)
     return [[f"{value:.5g}" for value in row] for row in zip(*columns, strict=True)]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]]
-    lines.insert(1, "  ".join("-" * w for w in widths))
-    return "\n".join(lines)

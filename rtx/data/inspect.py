@@ -21,7 +21,7 @@ from rtx.data.prepared import PreparedSet, PreparedSplit
 from rtx.data.svg import COLOURS, Line, histogram, plot
 from rtx.errors import UserError
 from rtx.files import atomic
-from rtx.images import Size, encode_jpeg, encode_png
+from rtx.images import encode_jpeg
 from rtx.robots import rotations
 from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, FieldStatistics, field_slices
 
@@ -57,25 +57,6 @@ def inspect(prepared: PreparedSet, out: Path, num_episodes: int = 4, *, split: s
     with atomic(path) as file:
         file.write(page.encode())
     return path
-
-
-def export_png(
-    prepared: PreparedSet, out: Path, *, num_episodes: int = 4, split: str = "train", size: Size = (128, 128)
-) -> Path:
-    """The film strips alone: one row of pictures per episode and camera, as one PNG."""
-    part = prepared.split(split)
-    strips = [
-        np.concatenate(_film(prepared, part, role, _film_rows(part, e), size), axis=1)
-        for e in _spaced(part.num_episodes, num_episodes)
-        for role in prepared.roles
-    ]
-    if not strips:
-        raise UserError(f"{prepared.name}: no episode or no camera in split {split!r}, so there is nothing to show")
-    widest = max(strip.shape[1] for strip in strips)
-    grid = np.concatenate([np.pad(s, ((0, 2), (0, widest - s.shape[1]), (0, 0)), constant_values=255) for s in strips])
-    with atomic(Path(out)) as file:
-        file.write(encode_png(grid))
-    return Path(out)
 
 
 def _header(prepared: PreparedSet, part: PreparedSplit) -> str:
@@ -188,7 +169,7 @@ def _episode(prepared: PreparedSet, part: PreparedSplit, episode: int) -> str:
 def _strip(prepared: PreparedSet, part: PreparedSplit, role: str, rows: np.ndarray) -> str:
     first = int(rows[0]) if len(rows) else 0
     cells = []
-    for row, picture in zip(rows, _film(prepared, part, role, rows, None), strict=True):
+    for row, picture in zip(rows, _film(prepared, part, role, rows), strict=True):
         data = base64.b64encode(encode_jpeg(picture, 90)).decode()
         caption = f"{row - first}" if part.image(role).length[row] else f"{row - first}: no picture"
         cells.append(f'<figure><img src="data:image/jpeg;base64,{data}" alt=""><figcaption>{caption}</figcaption></figure>')
@@ -215,12 +196,12 @@ def _traces(part: PreparedSplit, rows: np.ndarray) -> Iterator[str]:
     yield f"<div>{plot('gripper (1 open), terminate', gripper)}</div>"
 
 
-def _film(prepared: PreparedSet, part: PreparedSplit, role: str, rows: np.ndarray, size: Size | None) -> list[np.ndarray]:
-    """The pictures of `rows`, in their own size for None; black where there is none."""
+def _film(prepared: PreparedSet, part: PreparedSplit, role: str, rows: np.ndarray) -> list[np.ndarray]:
+    """The pictures of `rows` in their own size; black where there is none."""
     files = ShardFiles()
-    frames = Frames(part, role, size=size, files=files, label=f"data set {prepared.name!r}, split {part.name!r}")
+    frames = Frames(part, role, size=None, files=files, label=f"data set {prepared.name!r}, split {part.name!r}")
     there = frames.present(rows)
-    blank = np.zeros((*(size or (_STRIP_HEIGHT, _STRIP_HEIGHT)), 3), np.uint8)
+    blank = np.zeros((_STRIP_HEIGHT, _STRIP_HEIGHT, 3), np.uint8)
     pictures = dict(frames.decoded(rows[there]))
     files.close()
     found = iter(range(int(there.sum())))

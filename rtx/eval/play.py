@@ -73,12 +73,6 @@ MakeEnvironment = Callable[[str], Environment]
 """Arm name to environment; a module-level function, since it is sent to another process."""
 
 
-def sim_environment(arm: str) -> Environment:
-    from rtx.eval.sim.env import SimEnv
-
-    return SimEnv(arm)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How episodes are played, the same for every policy.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from rtx.errors import unknown_name
 from rtx.robots.sim_arms import SIM_ARMS
 from rtx.spec import ActionField, Embodiment, Field
+from rtx.tables import text_table
 
 ROBOTS: Mapping[str, Embodiment] = SIM_ARMS
 
@@ -19,12 +20,17 @@ def find(name: str) -> Embodiment:
 
 
 def list_text() -> str:
-    rows = [("robot", "morphology", "Hz", "cameras", "action")]
-    for robot in ROBOTS.values():
-        action = " + ".join(f"{f.name}[{f.width}]" for f in robot.action.fields)
-        rows.append((robot.name, robot.morphology, f"{robot.control_hz:g}", ", ".join(robot.roles), action))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    rows = [
+        (
+            robot.name,
+            robot.morphology,
+            f"{robot.control_hz:g}",
+            ", ".join(robot.roles),
+            " + ".join(f"{f.name}[{f.width}]" for f in robot.action.fields),
+        )
+        for robot in ROBOTS.values()
+    ]
+    return text_table(("robot", "morphology", "Hz", "cameras", "action"), rows)
 
 
 def show_text(robot: Embodiment) -> str:

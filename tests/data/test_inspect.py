@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from rtx.data.inspect import export_png, inspect
+from rtx.data.inspect import inspect
 from rtx.data.prepared import LANGUAGES, PreparedSet
 from rtx.errors import UserError, WorldError
 from rtx.files import write_json
@@ -123,9 +122,3 @@ def test_an_empty_split_and_a_damaged_picture_are_errors(tmp_path: Path):
     with pytest.raises(WorldError, match="episode 0, step 0, bytes"):
         inspect(prepared, tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
-
-
-def test_export_png_has_a_row_for_each_episode_and_camera(tmp_path: Path):
-    path = export_png(tiny_set(tmp_path / "s"), tmp_path / "grid.png", num_episodes=3, size=(16, 12))
-    with Image.open(path) as picture:
-        assert picture.size == (7 * 12, 3 * 2 * (16 + 2))
