@@ -5,6 +5,9 @@ Loader, server and evaluation all come here, so that a policy sees at the robot 
     JPEG --scaled decode (DCT, 1/2^n)--+
     PNG, array --box reduction (1/2^n)-+--> antialiased bilinear --> uint8[h, w, 3]
 
+JPEG goes through libjpeg-turbo without a detour (`simplejpeg`), straight into the caller's memory where it has the size
+wanted; PNG and all resizing go through Pillow. Pillow's own JPEG reader gives the same pixels at half the speed.
+
 Both ways shrink by the same power of two first, the largest that leaves no side below the target; a
 scaled JPEG decode and the full decode followed by `resize` therefore agree to 0.2 of 255 levels on average for camera
 pictures, and to 0.6 on sharp saturated edges, where 4:2:0 colour is sampled at other places (1 % of the values differ by
@@ -18,6 +21,7 @@ import io
 from typing import Literal
 
 import numpy as np
+import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -27,27 +31,34 @@ ChannelOrder = Literal["rgb", "bgr"]
 Size = tuple[int, int]  # (height, width) in pixels
 
 _MAX_PIXELS = 64 * 1024 * 1024  # beyond any camera: a damaged or hostile header, not a picture
+_JPEG_START = b"\xff\xd8"
 _MAX_SCALED_DECODE = 8  # the JPEG library decodes at 1/2, 1/4, 1/8
 
 
-def decode(data: bytes, size: Size | None = None, channel_order: ChannelOrder = "rgb") -> UInt8[np.ndarray, "h w 3"]:
+def decode(
+    data: bytes | memoryview,
+    size: Size | None = None,
+    channel_order: ChannelOrder = "rgb",
+    out: UInt8[np.ndarray, "h w 3"] | None = None,
+) -> UInt8[np.ndarray, "h w 3"]:
     """A JPEG or PNG as RGB, filled to `size` (height, width) or in its own size for None.
 
     `channel_order` says how the file stores its channels; the result is always RGB. Empty `data` means that there was no
-    picture and gives black, which needs a `size`. Releases the GIL while it decodes and resizes.
+    picture and gives black, which needs a `size`. `out` (C-contiguous, of `size`) receives the picture and is returned.
+    Releases the GIL while it decodes and resizes.
 
-    Raises UserError for an absent picture without a size, WorldError if the bytes are damaged.
+    Raises UserError for an absent picture without a size, WorldError if the bytes are damaged, however slightly: what the
+    JPEG library calls a warning (a tail that is missing or does not decode) would otherwise be grey blocks in training.
     """
     if not data:
-        if size is None:
-            raise UserError("an absent picture has no size of its own: pass size=(height, width)")
-        return np.zeros((*size, 3), np.uint8)
+        return _black(size, out)
     try:
-        picture = _open(data, size)
+        if data[:2] == _JPEG_START:
+            return _decode_jpeg(data, size, channel_order, out)
+        array = np.asarray(_open_png(data, size))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise WorldError(f"damaged picture of {len(data)} bytes starting {data[:8].hex()}: {error}") from error
-    array = np.asarray(picture)
-    return np.ascontiguousarray(array[..., ::-1]) if channel_order == "bgr" else array
+    return _given(np.ascontiguousarray(array[..., ::-1]) if channel_order == "bgr" else array, out)
 
 
 def resize(image: UInt8[np.ndarray, "*b h w 3"], size: Size) -> UInt8[np.ndarray, "*b h2 w2 3"]:
@@ -55,13 +66,8 @@ def resize(image: UInt8[np.ndarray, "*b h w 3"], size: Size) -> UInt8[np.ndarray
     if image.shape[-3:-1] == tuple(size):
         return image
     flat = image.reshape(-1, *image.shape[-3:])
-    small = [np.asarray(_resized(frame, size)) for frame in flat]
+    small = [_filled(frame, size, _reduction(frame.shape[0], frame.shape[1], size)) for frame in flat]
     return np.stack(small).reshape(*image.shape[:-3], *size, 3) if small else np.zeros((*image.shape[:-3], *size, 3), np.uint8)
-
-
-def _resized(frame: np.ndarray, size: Size) -> Image.Image:
-    picture = Image.fromarray(frame)
-    return _shrink(picture, size, _reduction(picture, size))
 
 
 def encode_jpeg(image: UInt8[np.ndarray, "h w 3"], quality: int = 95) -> bytes:
@@ -80,23 +86,54 @@ def _encode(image: np.ndarray, kind: str, **options: int) -> bytes:
     return buffer.getvalue()
 
 
-def _open(data: bytes, size: Size | None) -> Image.Image:
-    # Only these two formats: Pillow knows dozens more, each another parser for hostile bytes.
-    picture: Image.Image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
-    if picture.width * picture.height > _MAX_PIXELS:
-        raise ValueError(f"{picture.width} x {picture.height} pixels, expected at most {_MAX_PIXELS}")
+def _black(size: Size | None, out: np.ndarray | None) -> np.ndarray:
     if size is None:
-        return _rgb(picture)
-    reduction = _reduction(picture, size)
-    # JPEG decodes at 1/2, 1/4 or 1/8 (None: a PNG, which does not); the rest of the reduction is ours.
-    if picture.draft("RGB", (size[1], size[0])) is not None:
-        reduction //= min(reduction, _MAX_SCALED_DECODE)
-    return _shrink(_rgb(picture), size, max(reduction, 1))
+        raise UserError("an absent picture has no size of its own: pass size=(height, width)")
+    if out is None:
+        return np.zeros((*size, 3), np.uint8)
+    out[...] = 0
+    return out
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
+def _given(picture: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """`picture`, in the caller's memory if there is such."""
+    if out is None:
+        return picture
+    out[...] = picture
+    return out
+
+
+def _decode_jpeg(
+    data: bytes | memoryview, size: Size | None, channel_order: ChannelOrder, out: np.ndarray | None
+) -> np.ndarray:
+    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    _check_pixels(height, width)
+    if size is None or (height, width) == tuple(size):
+        return simplejpeg.decode_jpeg(data, channel_order, buffer=out)
+    reduction = _reduction(height, width, size)
+    scale = min(reduction, _MAX_SCALED_DECODE)
+    # The library takes the smallest scale that leaves at least this much, which is 1 / scale.
+    small = simplejpeg.decode_jpeg(data, channel_order, min_height=-(-height // scale), min_width=-(-width // scale))
+    return _given(_filled(small, size, reduction // scale), out)
+
+
+def _open_png(data: bytes | memoryview, size: Size | None) -> Image.Image:
+    # Only this format: Pillow knows dozens more, each another parser for hostile bytes.
+    picture: Image.Image = Image.open(io.BytesIO(data), formats=("PNG",))
+    _check_pixels(picture.height, picture.width)
     picture.load()
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+    if picture.mode != "RGB":
+        picture = picture.convert("RGB")
+    return picture if size is None else _shrink(picture, size, _reduction(picture.height, picture.width, size))
+
+
+def _check_pixels(height: int, width: int) -> None:
+    if height * width > _MAX_PIXELS:
+        raise ValueError(f"{width} x {height} pixels, expected at most {_MAX_PIXELS}")
+
+
+def _filled(frame: np.ndarray, size: Size, reduction: int) -> np.ndarray:
+    return frame if frame.shape[:2] == tuple(size) else np.asarray(_shrink(Image.fromarray(frame), size, reduction))
 
 
 def _shrink(picture: Image.Image, size: Size, reduction: int) -> Image.Image:
@@ -107,7 +144,7 @@ def _shrink(picture: Image.Image, size: Size, reduction: int) -> Image.Image:
     return picture if picture.size == wanted else picture.resize(wanted, Image.Resampling.BILINEAR)
 
 
-def _reduction(picture: Image.Image, size: Size) -> int:
+def _reduction(height: int, width: int, size: Size) -> int:
     """The largest power of two that leaves both sides at least as large as the target."""
-    room = min(picture.width // size[1], picture.height // size[0])
+    room = min(width // size[1], height // size[0])
     return 1 << max(room.bit_length() - 1, 0)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from rtx.errors import UserError, WorldError
-from rtx.images import decode, encode_jpeg, encode_png, resize
+from rtx.images import ChannelOrder, decode, encode_jpeg, encode_png, resize
 
 
 def scene(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -84,6 +84,29 @@ def test_grey_and_transparent_pictures_become_rgb():
         assert decode(buffer.getvalue(), (20, 20)).shape == (20, 20, 3)
 
 
+@pytest.mark.parametrize("encode", [encode_jpeg, encode_png])
+@pytest.mark.parametrize("channel_order", ["rgb", "bgr"])
+@pytest.mark.parametrize("size", [(48, 64), (24, 32), (20, 50)])
+def test_a_picture_goes_into_the_memory_it_is_given(encode, channel_order: ChannelOrder, size: tuple[int, int]):
+    data = encode(scene(48, 64))
+    rows = np.full((3, *size, 3), 7, np.uint8)
+    decode(memoryview(data), size, channel_order, rows[1])
+    np.testing.assert_array_equal(rows[1], decode(data, size, channel_order))
+    assert (rows[[0, 2]] == 7).all(), "its neighbours are left alone"
+    decode(b"", size, out=rows[1])
+    assert not rows[1].any()
+
+
+def test_jpeg_gives_the_pixels_that_pillow_gives():
+    """Pillow reads JPEG by the same library: an independent path through it, at full size and scaled by 1/2."""
+    data = encode_jpeg(scene(120, 160))
+    with Image.open(io.BytesIO(data)) as picture:
+        np.testing.assert_array_equal(decode(data), np.asarray(picture))
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.draft("RGB", (80, 60))
+        np.testing.assert_array_equal(decode(data, (60, 80)), np.asarray(picture))
+
+
 def test_an_absent_picture_is_black():
     picture = decode(b"", (24, 32))
     assert picture.shape == (24, 32, 3)
@@ -95,7 +118,13 @@ def test_an_absent_picture_is_black():
 @pytest.mark.parametrize("encode", [encode_jpeg, encode_png])
 def test_damage_is_a_world_error(encode):
     data = encode(scene(64, 64))
-    for damaged in (data[: len(data) // 2], data[:20], b"\x00" + data[1:], b"version https://git-lfs.github.com/spec/v1\n"):
+    for damaged in (
+        data[: len(data) // 2],
+        data[:-20],
+        data[:20],
+        b"\x00" + data[1:],
+        b"version https://git-lfs.github.com/spec/v1\n",
+    ):
         with pytest.raises(WorldError, match="damaged picture of"):
             decode(damaged, (32, 32))
 

@@ -1,9 +1,10 @@
 """Frames: rows of the step table -> decoded pictures, read from where they lie inside the original TFRecord files.
 
-    rows --sort by (file, byte)--> neighbours in one positioned read --> decode at the wanted size --> the caller's array
+    rows --sort by (file, byte)--> neighbours in one positioned read --> decode at the wanted size, into the caller's array
 
 The images of one camera of an episode lie one after the other in a record, so a window of frames is one read. Files are
-read with `pread`, which needs no position, so all threads share the few open handles.
+read with `pread`, which needs no position, so all threads share the few open handles. (A map of the shards would save
+one copy of the encoded bytes, 1 % of a decode, and kill the process where a file got shorter.)
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,37 +101,59 @@ class Frames:
         """Which rows have a picture of this camera."""
         return self._length[rows] > 0
 
-    def encoded(self, rows: Int64[np.ndarray, " n"]) -> Iterator[tuple[int, bytes]]:
+    def encoded(self, rows: Int64[np.ndarray, " n"]) -> Iterator[tuple[int, bytes | memoryview]]:
         """(position in `rows`, encoded bytes) for each row, in the order they lie on disk; b"" for an absent picture."""
-        for group in self._groups(rows):
-            first, last = rows[group[0]], rows[group[-1]]
-            start, end = int(self._offset[first]), int(self._offset[last]) + int(self._length[last])
-            data = self._read(int(first), start, end - start)
-            for i in group:
-                at = int(self._offset[rows[i]]) - start
-                yield int(i), data[at : at + int(self._length[rows[i]])]
+        shard, offset, length = self._shard[rows].tolist(), self._offset[rows].tolist(), self._length[rows].tolist()
+        yield from ((i, b"") for i in range(len(rows)) if not length[i])
+        for group in _reads(shard, offset, length):
+            start, end = offset[group[0]], offset[group[-1]] + length[group[-1]]
+            data = self._read(int(rows[group[0]]), start, end - start)
+            yield from ((i, data[offset[i] - start : offset[i] - start + length[i]]) for i in group)
 
     def decoded(self, rows: Int64[np.ndarray, " n"]) -> Iterator[tuple[int, UInt8[np.ndarray, "h w 3"]]]:
         """(position in `rows`, picture) for each row, in no particular order; black where it is absent.
 
-        The pictures are for reading only. Raises WorldError with data set, episode, step, camera, file and bytes.
+        Raises WorldError with data set, episode, step, camera, file and bytes.
         """
-        missing = np.arange(len(rows))
-        if self._kept is not None:
-            pictures, known = self._kept
-            has = known[rows]
-            yield from ((int(i), pictures[rows[i]]) for i in np.flatnonzero(has))
-            missing = np.flatnonzero(~has)
-        for j, data in self.encoded(rows[missing]):
-            i = int(missing[j])
-            try:
-                picture = decode(data, self._size, self._channel_order)
-            except WorldError as error:
-                raise WorldError(f"{self.place(int(rows[i]))}: {error}; `rtx data verify` checks the whole set") from error
+        for i, data in self.encoded(rows):
+            yield i, self._decode(int(rows[i]), data, None)
+
+    def fill(
+        self, rows: Int64[np.ndarray, " n"], images: UInt8[np.ndarray, "m h w 3"], places: Sequence[Sequence[int]]
+    ) -> None:
+        """Writes the picture of `rows[i]` to `images[j]` for each j of `places[i]` (at least one); black where it is absent.
+
+        Each is decoded once, where it belongs. Raises WorldError as `decoded` does.
+        """
+        missing = self._fill_kept(rows, images, places)
+        for k, data in self.encoded(rows[missing]):
+            i = int(missing[k])
+            first, *others = places[i]
+            picture = self._decode(int(rows[i]), data, images[first])
+            for place in others:
+                images[place] = picture
             if self._kept is not None:
+                pictures, known = self._kept
                 pictures[rows[i]] = picture
                 known[rows[i]] = True  # after the picture: another thread may look at any time
-            yield i, picture
+
+    def _fill_kept(self, rows: np.ndarray, images: np.ndarray, places: Sequence[Sequence[int]]) -> np.ndarray:
+        """Copies what is in memory already; positions in `rows` of the rest."""
+        if self._kept is None:
+            return np.arange(len(rows))
+        pictures, known = self._kept
+        has = known[rows]
+        for i in np.flatnonzero(has).tolist():
+            for place in places[i]:
+                images[place] = pictures[rows[i]]
+        return np.flatnonzero(~has)
+
+    def _decode(self, row: int, data: bytes | memoryview, out: np.ndarray | None) -> np.ndarray:
+        # The one place where the kind of a column decides how its bytes become an array.
+        try:
+            return decode(data, self._size, self._channel_order, out)
+        except WorldError as error:
+            raise WorldError(f"{self.place(row)}: {error}; `rtx data verify` checks the whole set") from error
 
     def place(self, row: int) -> str:
         """Where the picture of a row comes from, for people."""
@@ -141,35 +164,25 @@ class Frames:
             f" bytes {start} to {start + int(self._length[row])} of {path}"
         )
 
-    def _read(self, row: int, start: int, num_bytes: int) -> bytes:
-        if not num_bytes:
-            return b""
+    def _read(self, row: int, start: int, num_bytes: int) -> memoryview:
         try:
-            return self._files.read(self._shards[int(self._shard[row])], start, num_bytes)
+            return memoryview(self._files.read(self._shards[int(self._shard[row])], start, num_bytes))
         except WorldError as error:
             raise WorldError(f"{self.place(row)}: {error}") from error
 
-    def _groups(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """Positions in `rows`, grouped so that each group is one read: same file, ascending, small gaps."""
-        if not len(rows):
-            return
-        shard, offset, length = self._shard[rows], self._offset[rows], self._length[rows].astype(np.int64)
-        absent = np.flatnonzero(length == 0)
-        by_place = np.lexsort((offset, shard))
-        by_place = by_place[length[by_place] > 0]
-        end = (offset + length)[by_place]
-        apart = (np.diff(shard[by_place]) != 0) | (offset[by_place][1:] - end[:-1] > _MAX_GAP_BYTES)
-        for group in np.split(by_place, np.flatnonzero(apart) + 1):
-            yield from _bounded(group, offset, length)
-        if len(absent):
-            yield from absent[:, None]
 
-
-def _bounded(group: np.ndarray, offset: np.ndarray, length: np.ndarray) -> Iterator[np.ndarray]:
-    """Cuts a group into reads of at most `_MAX_READ_BYTES` (or one picture)."""
-    first = 0
-    for i in range(1, len(group) + 1):
-        if i == len(group) or offset[group[i]] + length[group[i]] - offset[group[first]] > _MAX_READ_BYTES:
-            if i > first:
-                yield group[first:i]
-            first = i
+def _reads(shard: Sequence[int], offset: Sequence[int], length: Sequence[int]) -> Iterator[list[int]]:
+    """Positions of the pictures that are there, grouped so that each group is one read: same file, ascending, small gaps,
+    at most `_MAX_READ_BYTES` (or one picture). Plain lists: for the few rows of a slice they beat arrays.
+    """
+    group: list[int] = []
+    for i in sorted((i for i, n in enumerate(length) if n), key=lambda i: (shard[i], offset[i])):
+        if group:
+            last = group[-1]
+            gap, total = offset[i] - offset[last] - length[last], offset[i] + length[i] - offset[group[0]]
+            if shard[i] != shard[last] or gap > _MAX_GAP_BYTES or total > _MAX_READ_BYTES:
+                yield group
+                group = []
+        group.append(i)
+    if group:
+        yield group
