@@ -120,7 +120,7 @@ def test_damage_is_a_world_error(encode):
     data = encode(scene(64, 64))
     for damaged in (
         data[: len(data) // 2],
-        data[:-20],
+        data[:-100],
         data[:20],
         b"\x00" + data[1:],
         b"version https://git-lfs.github.com/spec/v1\n",
