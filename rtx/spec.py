@@ -17,6 +17,7 @@ Source: the RT-X action of Open X-Embodiment (arXiv 2310.08864), with gripper po
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -28,12 +29,15 @@ import numpy as np
 from rtx.errors import UserError, WorldError
 
 ActionKind = Literal[
-    "delta_pos", "abs_pos", "delta_rot", "abs_rot", "gripper", "joint_pos", "joint_delta", "joint_vel", "base_vel", "terminate"
-]
+    "delta_pos", "abs_pos", "delta_rot", "abs_rot", "gripper", "terminate",
+    "joint_pos", "joint_delta", "joint_vel", "base_delta_pos", "base_delta_rot", "base_vel",
+]  # fmt: skip
+RELATIVE_KINDS = ("delta_pos", "delta_rot", "joint_delta", "joint_vel", "base_delta_pos", "base_delta_rot", "base_vel")
+"""Kinds of which zero means: stay where you are."""
 Frame = Literal["base", "tool", "joint", "world", "none"]
 RotationForm = Literal["rpy", "quat_wxyz", "quat_xyzw", "axis_angle", "rot6d"]
 ROTATION_WIDTH: Mapping[str, int] = {"rpy": 3, "quat_wxyz": 4, "quat_xyzw": 4, "axis_angle": 3, "rot6d": 6}
-CAMERA_ROLES = ("primary", "secondary", "wrist", "wrist_left", "wrist_right", "depth")
+CAMERA_ROLES = ("primary", "secondary", "tertiary", "quaternary", "wrist", "wrist_left", "wrist_right")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +135,7 @@ class ActionSpace:
 
     @property
     def dim_names(self) -> tuple[str, ...]:
-        """One name per dimension, `delta_pos.0` style for fields wider than 1."""
-        return tuple(f.name if f.width == 1 else f"{f.name}.{i}" for f in self.fields for i in range(f.width))
+        return dim_names(self.fields)
 
 
 CANONICAL_ARM = ActionSpace(
@@ -151,6 +154,72 @@ CANONICAL_PROPRIO: tuple[Field, ...] = (
     Field(name="gripper", width=1, unit="1"),
 )
 """Width 10. `rot6d`: the first two columns of the rotation matrix, one after the other (no wrap at pi); gripper: 1 open."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What the rows of one data set hold. False in a mask: the data set knows nothing about that dimension (it holds 0).
+
+    Fields are shared between data sets by name, so a name means one definition everywhere. Most data sets have `CANONICAL`
+    less what they lack (`without`); robots that fit no single arm bring fields of their own (joints, a base, a second arm).
+    """
+
+    action: ActionSpace = CANONICAL_ARM
+    proprio: tuple[Field, ...] = CANONICAL_PROPRIO
+    action_mask: tuple[bool, ...] = ()  # () = all known
+    proprio_mask: tuple[bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, width in (("action_mask", self.action.width), ("proprio_mask", self.proprio_width)):
+            mask = getattr(self, name) or (True,) * width
+            if len(mask) != width:
+                raise UserError(f"layout: {name} has {len(mask)} entries, expected {width}")
+            object.__setattr__(self, name, tuple(mask))
+
+    @property
+    def proprio_width(self) -> int:
+        return sum(field.width for field in self.proprio)
+
+    def without(self, *names: str) -> Layout:
+        """The same with these dimensions unknown: "terminate", "delta_rot.0", "proprio.gripper", "proprio" (all of it)."""
+        masks = {"action": list(self.action_mask), "proprio": list(self.proprio_mask)}
+        for name in names:
+            part, _, rest = name.partition(".") if name.split(".")[0] == "proprio" else ("action", "", name)
+            dims = dim_names(self.action.fields if part == "action" else self.proprio)
+            hit = [i for i, dim in enumerate(dims) if rest in ("", dim, dim.split(".")[0])]
+            if not hit:
+                raise UserError(f"layout: no dimension {name!r}; {part} has {', '.join(dims)}")
+            for i in hit:
+                masks[part][i] = False
+        return dataclasses.replace(self, action_mask=tuple(masks["action"]), proprio_mask=tuple(masks["proprio"]))
+
+
+CANONICAL = Layout()
+
+
+def dim_names(fields: Sequence[Field]) -> tuple[str, ...]:
+    """One name per dimension, `delta_pos.0` style for fields wider than 1."""
+    return tuple(f.name if f.width == 1 else f"{f.name}.{i}" for f in fields for i in range(f.width))
+
+
+def union_of(layouts: Sequence[Layout]) -> tuple[ActionSpace, tuple[Field, ...]]:
+    """Every field of the layouts once, canonical ones first: what a model of a mixture of them sees.
+
+    Raises UserError where two layouts use one name for different fields.
+    """
+    action = _united([layout.action.fields for layout in layouts], CANONICAL_ARM.fields)
+    return ActionSpace(fields=action), _united([layout.proprio for layout in layouts], CANONICAL_PROPRIO)
+
+
+def _united(parts: Sequence[tuple[Any, ...]], first: tuple[Any, ...]) -> tuple[Any, ...]:
+    found: dict[str, Field] = {}
+    for field in (field for part in parts for field in part):
+        if found.setdefault(field.name, field) != field:
+            raise UserError(
+                f"field {field.name!r} has two meanings in one mixture: {found[field.name]} and {field}; rename one"
+            )
+    leading = [field for field in first if field.name in found]
+    return (*leading, *(field for field in found.values() if field not in leading))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,22 +340,41 @@ class Statistics:
 class Normalizer:
     """Affine pair x_model = clip((x - offset) / scale, -1, 1) and its inverse, made from one object so they cannot drift.
 
-    Dimensions that never change in the data (q01 == q99) map to 0 and back to their constant.
+    Dimensions that never change in the data (q01 == q99) map to 0 and back to their constant. `place`: where the `a`
+    dimensions of one data set lie among the `width` of a mixture; the others are 0 in model space.
     """
 
     offset: np.ndarray  # float32 [a]
     scale: np.ndarray  # float32 [a], > 0
     constant: np.ndarray  # bool [a]
+    place: np.ndarray | None = None  # int [a]; None: the mixture has no other dimensions
+    width: int = 0
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Physical to model space, `[..., a]` float32."""
+        """Physical `[..., a]` to model space, float32 `[..., a]` or `[..., width]`."""
         y = np.clip((np.asarray(x, np.float32) - self.offset) / self.scale, -1.0, 1.0)
-        return np.where(self.constant, np.float32(0), y)
+        y = np.where(self.constant, np.float32(0), y)
+        if self.place is None:
+            return y
+        among = np.zeros((*y.shape[:-1], self.width), np.float32)
+        among[..., self.place] = y
+        return among
 
     def inverse(self, y: np.ndarray) -> np.ndarray:
-        """Model space to physical, `[..., a]` float32; input outside [-1, 1] is clipped."""
-        y = np.where(self.constant, np.float32(0), np.clip(np.asarray(y, np.float32), -1.0, 1.0))
+        """Model space to physical, float32 `[..., a]`; input outside [-1, 1] is clipped."""
+        y = np.where(self.constant, np.float32(0), np.clip(self.select(np.asarray(y, np.float32)), -1.0, 1.0))
         return (y * self.scale + self.offset).astype(np.float32)
+
+    def select(self, y: np.ndarray) -> np.ndarray:
+        """This data set's dimensions `[..., a]` of something in model space."""
+        return y if self.place is None else y[..., self.place]
+
+    def placed(self, own: Sequence[str], among: Sequence[str]) -> Normalizer:
+        """The same with its dimensions, named `own`, put where `among` has them."""
+        if tuple(own) == tuple(among):
+            return self
+        place = np.array([list(among).index(name) for name in own], np.int64)
+        return dataclasses.replace(self, place=place, width=len(among))
 
 
 def _affine(low: np.ndarray, high: np.ndarray) -> Normalizer:
@@ -315,18 +403,47 @@ def proprio_normalizer(statistics: FieldStatistics) -> Normalizer:
 class Contract:
     """What a checkpoint promises: which robots it knows, what it must be fed, what comes out.
 
-    `embodiments` and `statistics` are keyed by data set name, in the order of the mixture: the position is the
-    embodiment index the model was trained with.
+    `embodiments`, `layouts` and `statistics` are keyed by data set name, in the order of the mixture: the position is the
+    embodiment index the model was trained with. Statistics are in the data set's own layout; the model sees the union.
     """
 
-    action: ActionSpace
-    proprio: tuple[Field, ...]
     roles: tuple[str, ...]
     image_size: tuple[int, int]  # (height, width) fed to the model
     history: int  # frames t
     chunk: int  # actions k
     embodiments: Mapping[str, Embodiment]
+    layouts: Mapping[str, Layout]
     statistics: Mapping[str, Statistics]
+
+    def __post_init__(self) -> None:
+        if not list(self.embodiments) == list(self.layouts) == list(self.statistics):
+            raise UserError("contract: embodiments, layouts and statistics must name the same data sets in the same order")
+        union_of(tuple(self.layouts.values()))
+
+    @functools.cached_property
+    def action(self) -> ActionSpace:
+        """Of the model: every action field of every data set."""
+        return union_of(tuple(self.layouts.values()))[0]
+
+    @functools.cached_property
+    def proprio(self) -> tuple[Field, ...]:
+        """Of the model: every proprio field of every data set."""
+        return union_of(tuple(self.layouts.values()))[1]
+
+    def action_normalizer(self, name: str) -> Normalizer:
+        """Between the action of data set `name` (its own layout, physical) and the model's."""
+        own = self.layouts[name].action
+        return action_normalizer(own, self.statistics[name].action).placed(own.dim_names, self.action.dim_names)
+
+    def proprio_normalizer(self, name: str) -> Normalizer:
+        """Between the proprio of data set `name` (its own layout, physical) and the model's."""
+        own = dim_names(self.layouts[name].proprio)
+        return proprio_normalizer(self.statistics[name].proprio).placed(own, dim_names(self.proprio))
+
+    def action_mask(self, name: str) -> np.ndarray:
+        """bool [a] over the model's action: which dimensions data set `name` knows."""
+        known = dict(zip(self.layouts[name].action.dim_names, self.layouts[name].action_mask, strict=True))
+        return np.array([known.get(dim, False) for dim in self.action.dim_names])
 
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of everything in it, the order of the data sets included: it is the embodiment index."""
@@ -339,7 +456,8 @@ class Batch:
     """One training batch. Host arrays come from the loader; the same structure holds device arrays inside the step.
 
     Action and proprio are in model space. Masks: True = valid. History padding repeats the first frame and clears
-    `history_mask`; chunk padding after the episode's end clears `action_mask`.
+    `history_mask`; chunk padding after the episode's end stands still (`rtx.data.windows`) and clears `action_mask`.
+    Samples of web data have a `target` text and no action; robot samples have a target of padding only.
     """
 
     images: Mapping[str, Any]  # role -> uint8 [b, t, h, w, 3]
@@ -351,6 +469,7 @@ class Batch:
     action_mask: Any  # bool [b, k, a]
     embodiment: Any  # int32 [b], position in Contract.embodiments
     sample: Any  # int64 [b], global sample number: which sample this is, for good
+    target: Any = None  # int32 [b, m], the text to answer, 0 = padding; None where no data set of the mixture has any
 
 
 def to_json(value: Any) -> Any:
@@ -392,6 +511,15 @@ def embodiment_from_json(data: Mapping[str, Any]) -> Embodiment:
     )
 
 
+def layout_from_json(data: Mapping[str, Any]) -> Layout:
+    return Layout(
+        action=action_space_from_json(data["action"]),
+        proprio=tuple(Field(**f) for f in data["proprio"]),
+        action_mask=tuple(data["action_mask"]),
+        proprio_mask=tuple(data["proprio_mask"]),
+    )
+
+
 def statistics_from_json(data: Mapping[str, Any]) -> Statistics:
     return Statistics(
         action=FieldStatistics(**_with_tuples(data["action"])),
@@ -404,12 +532,11 @@ def statistics_from_json(data: Mapping[str, Any]) -> Statistics:
 def contract_from_json(data: Mapping[str, Any]) -> Contract:
     """Inverse of `to_json` for a `Contract`. Raises UserError (from the constructors) where the data breaks a rule."""
     return Contract(
-        action=action_space_from_json(data["action"]),
-        proprio=tuple(Field(**f) for f in data["proprio"]),
         roles=tuple(data["roles"]),
         image_size=(data["image_size"][0], data["image_size"][1]),
         history=data["history"],
         chunk=data["chunk"],
         embodiments={k: embodiment_from_json(v) for k, v in data["embodiments"].items()},
+        layouts={k: layout_from_json(v) for k, v in data["layouts"].items()},
         statistics={k: statistics_from_json(v) for k, v in data["statistics"].items()},
     )

@@ -10,7 +10,7 @@ from rtx.models.protocol import Model
 from rtx.models.text import WordTokenizer
 from rtx.robots.sim_arms import SIM_ARMS
 from rtx.serve.policy import Policy
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, Contract, FieldStatistics, Observation, Statistics
+from rtx.spec import CANONICAL, Contract, FieldStatistics, Observation, Statistics
 
 TOKENIZER = WordTokenizer.from_texts(["push the red cube to the left"], max_length=8)
 
@@ -26,8 +26,9 @@ def contract(*, history=2, chunk=3, roles=("primary", "wrist"), image_size=(16, 
     """A Panda, whose data spread over [-1, 3], and an iiwa without a wrist camera, at 4 Hz, over [-2, 2]."""
     iiwa = dataclasses.replace(SIM_ARMS["sim_iiwa"], cameras=SIM_ARMS["sim_iiwa"].cameras[:1])
     return Contract(
-        action=CANONICAL_ARM, proprio=CANONICAL_PROPRIO, roles=roles, image_size=image_size, history=history, chunk=chunk,
+        roles=roles, image_size=image_size, history=history, chunk=chunk,
         embodiments={"sim_panda": SIM_ARMS["sim_panda"], "sim_iiwa": iiwa},
+        layouts=dict.fromkeys(("sim_panda", "sim_iiwa"), CANONICAL),
         statistics={
             "sim_panda": Statistics(
                 action=statistics(-0.1, 0.3, 8), proprio=statistics(-1, 3, 10), num_episodes=2, source="a test"

@@ -26,8 +26,8 @@ def contract() -> spec.Contract:
     proprio = statistics(np.full(10, -1.0), np.full(10, 1.0))
     one = spec.Statistics(action=action, proprio=proprio, num_episodes=3, source="abc")
     return spec.Contract(
-        action=spec.CANONICAL_ARM, proprio=spec.CANONICAL_PROPRIO, roles=("primary", "wrist"), image_size=(64, 64), history=1,
-        chunk=4, embodiments=SIM_ARMS, statistics=dict.fromkeys(SIM_ARMS, one),
+        roles=("primary", "wrist"), image_size=(64, 64), history=1, chunk=4,
+        embodiments=SIM_ARMS, layouts=dict.fromkeys(SIM_ARMS, spec.CANONICAL), statistics=dict.fromkeys(SIM_ARMS, one),
     )  # fmt: skip
 
 
@@ -97,8 +97,60 @@ def test_a_wrong_record_is_refused_with_its_reason(make, message):
 
 def test_the_fingerprint_sees_the_order_of_the_data_sets():
     before = contract()
-    turned = dict(reversed(list(before.embodiments.items())))
-    assert dataclasses.replace(before, embodiments=turned).fingerprint() != before.fingerprint()
+    turned = {name: dict(reversed(list(getattr(before, name).items()))) for name in ("embodiments", "layouts", "statistics")}
+    assert dataclasses.replace(before, **turned).fingerprint() != before.fingerprint()
+    with pytest.raises(UserError, match="same data sets in the same order"):
+        dataclasses.replace(before, embodiments=turned["embodiments"])
+
+
+JOINTS = spec.Layout(
+    action=spec.ActionSpace(
+        fields=(
+            spec.ActionField(name="joints", width=2, kind="joint_delta", unit="rad", frame="joint"),
+            spec.CANONICAL_ARM.fields[2],
+        )
+    ),
+    proprio=(spec.Field(name="joints", width=2, unit="rad"),),
+)
+
+
+def test_dimensions_that_a_set_lacks_are_named():
+    layout = spec.CANONICAL.without("terminate", "delta_rot.1", "proprio.gripper")
+    assert layout.action_mask == (True,) * 4 + (False,) + (True,) * 2 + (False,)
+    assert layout.proprio_mask == (True,) * 9 + (False,)
+    assert not any(layout.without("proprio").proprio_mask)
+    assert spec.layout_from_json(spec.to_json(layout)) == layout
+    with pytest.raises(UserError, match=r"no dimension 'grip'; action has delta_pos.0"):
+        layout.without("grip")
+
+
+def test_a_mixture_of_robots_sees_every_field_once_and_each_set_keeps_its_own():
+    arm, joints = contract().statistics["sim_panda"], statistics(np.array([-1.0, -2, 0]), np.array([1.0, 2, 1]))
+    both = dataclasses.replace(
+        contract(),
+        embodiments={"joints": SIM_ARMS["sim_ur5e"], "arm": SIM_ARMS["sim_panda"]},
+        layouts={"joints": JOINTS, "arm": spec.CANONICAL.without("terminate")},
+        statistics={
+            "joints": spec.Statistics(action=joints, proprio=statistics(-np.ones(2), np.ones(2)), num_episodes=1, source=""),
+            "arm": arm,
+        },
+    )
+    assert [f.name for f in both.action.fields] == ["delta_pos", "delta_rot", "gripper", "terminate", "joints"]
+    assert [f.name for f in both.proprio] == ["eef_pos", "eef_rot", "gripper", "joints"]
+    assert both.action_mask("joints").tolist() == [False] * 6 + [True, False, True, True]
+    assert both.action_mask("arm").tolist() == [True] * 7 + [False] * 3
+    native = np.array([[0.5, -1.0, 1.0]], np.float32)
+    seen = both.action_normalizer("joints").forward(native)
+    np.testing.assert_allclose(seen, [[0, 0, 0, 0, 0, 0, 1, 0, 0.5, -0.5]])
+    np.testing.assert_allclose(both.action_normalizer("joints").inverse(seen), native)
+    assert both.proprio_normalizer("joints").forward(np.ones((4, 2), np.float32)).shape == (4, 12)
+    assert spec.contract_from_json(json.loads(json.dumps(spec.to_json(both)))) == both
+
+
+def test_one_name_for_two_different_fields_is_refused():
+    other = spec.Layout(action=JOINTS.action, proprio=(spec.Field(name="joints", width=3, unit="rad"),))
+    with pytest.raises(UserError, match="field 'joints' has two meanings"):
+        spec.union_of([JOINTS, other])
 
 
 def observation(**changes: object) -> spec.Observation:

@@ -20,9 +20,10 @@ from jaxtyping import Int32, Int64
 
 from rtx.data.frames import Frames, ShardFiles
 from rtx.data.mixture import Mixture, MixtureEntry
+from rtx.data.order import mix
 from rtx.data.windows import Windows, windows
 from rtx.errors import UserError
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, Batch, Contract, action_normalizer, proprio_normalizer
+from rtx.spec import RELATIVE_KINDS, Batch, Contract
 
 Tokenize = Callable[[Sequence[str]], np.ndarray]
 """Texts to int32 [n, l], the same l always, 0 = padding (`rtx.models.text`)."""
@@ -38,7 +39,7 @@ class Plan:
     entry: Int32[np.ndarray, " n"]
     window: Int64[np.ndarray, " n"]
 
-    def __getitem__(self, rows: slice) -> Plan:
+    def __getitem__(self, rows: slice | Int64[np.ndarray, " k"]) -> Plan:
         return Plan(number=self.number[rows], entry=self.entry[rows], window=self.window[rows])
 
 
@@ -68,10 +69,10 @@ class Assembler:
             images={role: np.zeros(pixels, np.uint8) for role in c.roles},
             image_mask={role: np.zeros((n, c.history), bool) for role in c.roles},
             history_mask=np.zeros((n, c.history), bool),
-            proprio=np.zeros((n, c.history, sum(f.width for f in CANONICAL_PROPRIO)), np.float32),
+            proprio=np.zeros((n, c.history, sum(f.width for f in c.proprio)), np.float32),
             text=np.zeros((n, self._text_width), np.int32),
-            action=np.zeros((n, c.chunk, CANONICAL_ARM.width), np.float32),
-            action_mask=np.zeros((n, c.chunk, CANONICAL_ARM.width), bool),
+            action=np.zeros((n, c.chunk, c.action.width), np.float32),
+            action_mask=np.zeros((n, c.chunk, c.action.width), bool),
             embodiment=np.zeros(n, np.int32),
             sample=np.full(n, PADDING_SAMPLE, np.int64),
         )
@@ -82,19 +83,20 @@ class Assembler:
         batch.embodiment[rows], batch.sample[rows] = part.entry, part.number
         for e in np.unique(part.entry):
             of_entry = np.flatnonzero(part.entry == e)
-            self._fill_entry(batch, self._tables[int(e)], part.window[of_entry], of_entry + first)
+            self._fill_entry(batch, self._tables[int(e)], part[of_entry], of_entry + first)
         batch.action_mask[rows] &= (part.number != PADDING_SAMPLE)[:, None, None]
 
     def close(self) -> None:
         self._files.close()
 
-    def _fill_entry(self, batch: Batch, table: _Table, steps: np.ndarray, rows: np.ndarray) -> None:
+    def _fill_entry(self, batch: Batch, table: _Table, plan: Plan, rows: np.ndarray) -> None:
+        steps = plan.window
         at = windows(table.episode_start, steps, history=self.contract.history, chunk=self.contract.chunk)
         batch.history_mask[rows] = at.history_mask
         batch.proprio[rows] = table.normalize_proprio(table.proprio[at.history])
-        batch.action[rows] = table.normalize_action(table.action[at.chunk])
+        batch.action[rows] = table.normalize_action(table.chunk(at))
         batch.action_mask[rows] = at.chunk_mask[..., None] & table.action_mask
-        batch.text[rows] = self._texts.tokens([table.languages[i] for i in table.language_id[steps]])
+        batch.text[rows] = self._texts.tokens(table.instructions(steps, plan.number))
         for role, frames in table.frames.items():
             batch.image_mask[role][rows] = at.history_mask & frames.present(at.history)
             _fill_pictures(batch.images[role], frames, at, rows)
@@ -123,13 +125,32 @@ class _Table:
         self.episode_start = np.asarray(part.episode_start)
         self.action, self.proprio = np.asarray(part.action), np.asarray(part.proprio)
         self.language_id, self.languages = np.asarray(part.language_id), prepared.languages
-        self.action_mask = np.asarray(part.action_mask, bool)
-        self.normalize_action = action_normalizer(CANONICAL_ARM, prepared.statistics.action).forward
-        self.normalize_proprio = proprio_normalizer(prepared.statistics.proprio).forward
+        self.action_mask = contract.action_mask(prepared.name)
+        self.normalize_action = contract.action_normalizer(prepared.name).forward
+        self.normalize_proprio = contract.proprio_normalizer(prepared.name).forward
+        self._is_relative = prepared.layout.action.per_dim(lambda f: f.kind in RELATIVE_KINDS).astype(bool)
+        self._none = self.languages.index("") if "" in self.languages else -1
         label, size = f"data set {prepared.name!r}, split {split!r}", contract.image_size
         self.frames: Mapping[str, Frames] = {
             role: Frames(part, role, size=size, files=files, label=label, keep=keep) for role in _having(entry, contract.roles)
         }
+
+    def chunk(self, at: Windows) -> np.ndarray:
+        """Actions of the windows, physical; after the end of the episode the arm stands still: no motion, same gripper."""
+        actions = self.action[at.chunk]
+        actions[~at.chunk_mask[..., None] & self._is_relative] = 0
+        return actions
+
+    def instructions(self, steps: np.ndarray, numbers: np.ndarray) -> list[str]:
+        """One per sample: where a step has several that are not empty, drawn by the sample's number."""
+        ids = self.language_id[steps]
+        if ids.shape[1] > 1:
+            order = np.argsort(ids == self._none, axis=1, kind="stable")  # those that say something first
+            num_said = np.maximum((ids != self._none).sum(axis=1), 1)
+            pick = (mix(numbers.astype(np.uint64)) % num_said.astype(np.uint64)).astype(np.int64)
+            rows = np.arange(len(ids))
+            ids = ids[rows, order[rows, pick]][:, None]
+        return [self.languages[row[0]] if row.size else "" for row in ids]
 
 
 def _having(entry: MixtureEntry, roles: Sequence[str]) -> list[str]:
@@ -163,6 +184,8 @@ def batch_digest(batch: Batch) -> str:
     digest = hashlib.sha256()
     for field in dataclasses.fields(batch):
         value = getattr(batch, field.name)
+        if value is None:
+            continue
         arrays = value if isinstance(value, Mapping) else {"": value}
         for name in sorted(arrays):
             array = np.ascontiguousarray(arrays[name])

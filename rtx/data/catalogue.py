@@ -17,7 +17,7 @@ from rtx.data.shard import FileIdentity
 from rtx.data.simulated import SIMULATED
 from rtx.data.tfrecord import RecordReader, file_crc32c
 from rtx.errors import WorldError, unknown_name
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, ActionSpace, Field, FieldStatistics
+from rtx.spec import Field, FieldStatistics, dim_names
 from rtx.tables import text_table
 
 RECORDS: Mapping[str, DatasetRecord] = {BRIDGE_DATASET.name: BRIDGE_DATASET, **SIMULATED}
@@ -64,7 +64,7 @@ def info_text(record: DatasetRecord) -> str:
         f"  licence        {record.license or 'not stated'}",
         f"  record from    {record.file or record.standardize.__module__}, {record.standardize.__name__}",
         f"  splits         train from {record.train_split!r}; validation from {record.val_split!r}, else 5 % held out",
-        f"  instruction    {record.language or 'none'}",
+        f"  instruction    {', '.join(record.instructions) or 'none'}",
         "  cameras",
         *(f"    {role:<12} steps/{key.path} ({key.channel_order})" for role, key in record.images.items()),
         "  keys read",
@@ -73,9 +73,16 @@ def info_text(record: DatasetRecord) -> str:
         *_field_lines(robot.action.fields),
         "  native proprio",
         *_field_lines(robot.proprio),
-        "  canonical dimensions it knows",
-        "    " + ", ".join(n for n, known in zip(CANONICAL_ARM.dim_names, record.action_mask, strict=True) if known),
+        "  standardized action, of which it knows",
+        "    " + _known(record.layout.action.dim_names, record.layout.action_mask),
+        "  standardized proprio, of which it knows",
+        "    " + _known(dim_names(record.layout.proprio), record.layout.proprio_mask),
     ]
+    for switch in record.switches:
+        lines += [f"  unsettled: {switch.question}", *([f"    evidence: {switch.evidence}"] if switch.evidence else [])]
+        for option, meaning in switch.options.items():
+            mark = " (default)" if option == switch.default else ""
+            lines.append(f"    --choose {switch.name}={option}{mark}: {meaning}")
     if record.notes:
         lines += ["  notes", *(f"    - {note}" for note in record.notes)]
     return "\n".join(lines)
@@ -100,8 +107,9 @@ def stats_text(path: Path) -> str:
     prepared = PreparedSet.open(path)
     statistics = prepared.statistics
     head = f"{prepared.name}: {statistics.num_episodes:,} training episodes, {statistics.action.count:,} steps"
-    mask = (*prepared.action_mask, *(True,) * len(statistics.proprio.mean))
-    names = [*_dim_names(CANONICAL_ARM), *(f"proprio {n}" for n in _dim_names(CANONICAL_PROPRIO))]
+    layout = prepared.layout
+    mask = (*layout.action_mask, *layout.proprio_mask)
+    names = [*layout.action.dim_names, *(f"proprio {n}" for n in dim_names(layout.proprio))]
     rows = [*_statistics_rows(statistics.action), *_statistics_rows(statistics.proprio)]
     body = [[n if known else f"{n} (masked)", *row] for n, row, known in zip(names, rows, mask, strict=True)]
     return head + "\n" + text_table(["dimension", "mean", "std", "min", "q01", "q99", "max"], body)
@@ -235,10 +243,8 @@ def _field_lines(fields: Sequence[Field]) -> list[str]:
     return lines
 
 
-def _dim_names(fields: ActionSpace | tuple[Field, ...]) -> list[str]:
-    if isinstance(fields, ActionSpace):
-        return list(fields.dim_names)
-    return [f.name if f.width == 1 else f"{f.name}.{i}" for f in fields for i in range(f.width)]
+def _known(names: Sequence[str], mask: Sequence[bool]) -> str:
+    return ", ".join(name for name, known in zip(names, mask, strict=True) if known) or "nothing"
 
 
 def _statistics_rows(s: FieldStatistics) -> list[list[str]]:

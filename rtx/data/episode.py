@@ -18,19 +18,18 @@ from rtx.data.example import Example
 from rtx.data.features import STEPS, FeatureSpec
 from rtx.data.record import DatasetRecord, Trajectory
 from rtx.errors import UserError, WorldError
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO
+from rtx.spec import Layout
 
-_PROPRIO_WIDTH = sum(f.width for f in CANONICAL_PROPRIO)
 _JPEG, _PNG = 0xFFD8, 0x8950  # the first two bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """Canonical steps of one episode. `spans[role]` is (offset in the file, length), length 0 where there is no image."""
+    """Standardized steps of one episode. `spans[role]` is (offset in the file, length), length 0 where there is no image."""
 
-    action: Float32[np.ndarray, "s 8"]
-    proprio: Float32[np.ndarray, "s 10"]
-    instructions: tuple[str, ...]  # one per step
+    action: Float32[np.ndarray, "s a"]
+    proprio: Float32[np.ndarray, "s p"]
+    instructions: tuple[tuple[str, ...], ...]  # for each instruction key, one per step
     spans: Mapping[str, Int[np.ndarray, "s 2"]]
 
 
@@ -48,12 +47,12 @@ def read_episode(
     }
     if record.keep is not None and not _run(record.keep, trajectory, record, where):
         return None
-    result = _run(record.standardize, trajectory, record, where) if num_steps else _nothing()
+    result = _run(record.standardize, trajectory, record, where, **record.options()) if num_steps else _nothing(record.layout)
     frames = _checked(result, num_steps, record, where)
     return Episode(
         action=result["action"].astype(np.float32),
         proprio=result["proprio"].astype(np.float32),
-        instructions=_instructions(result, frames, record, features, where),
+        instructions=tuple(_instructions(result, frames, key, record, features, where) for key in record.instructions),
         spans={role: table[frames] for role, table in spans.items()},
     )
 
@@ -62,7 +61,7 @@ def decode_trajectory(
     example: Example, *, record: DatasetRecord, features: Mapping[str, FeatureSpec], index: int, where: str
 ) -> tuple[Trajectory, int]:
     """The record's keys as a `Trajectory` and its number of steps. Arrays may be read-only views of the payload."""
-    paths = list(dict.fromkeys([*record.keys, *([record.language] if record.language is not None else [])]))
+    paths = list(dict.fromkeys([*record.keys, *record.instructions]))
     leaves = {path: _decode(example, features[f"{STEPS}/{path}"], where) for path in paths}
     num_steps = _num_steps(leaves, example, record, where)
     trajectory: Trajectory = {}
@@ -123,10 +122,10 @@ def _spans(example: Example, key: str, num_steps: int, payload: memoryview, offs
     return np.stack([offsets, lengths], -1)
 
 
-def _run(function: Any, trajectory: Trajectory, record: DatasetRecord, where: str) -> Any:
+def _run(function: Any, trajectory: Trajectory, record: DatasetRecord, where: str, **options: str) -> Any:
     """Calls the record's own code; what it raises becomes one sentence with the place in the data and in the code."""
     try:
-        return function(trajectory)
+        return function(trajectory, **options)
     except WorldError:
         raise
     except UserError as error:  # from our helpers about values: the data's fault
@@ -144,19 +143,22 @@ def _run(function: Any, trajectory: Trajectory, record: DatasetRecord, where: st
         ) from error
 
 
-def _nothing() -> Trajectory:
-    empty = np.zeros(0, np.int64)
+def _nothing(layout: Layout) -> Trajectory:
     return {
-        "action": np.zeros((0, CANONICAL_ARM.width), np.float32),
-        "proprio": np.zeros((0, _PROPRIO_WIDTH), np.float32),
-        "_frame_index": empty,
+        "action": np.zeros((0, layout.action.width), np.float32),
+        "proprio": np.zeros((0, layout.proprio_width), np.float32),
+        "_frame_index": np.zeros(0, np.int64),
     }
 
 
 def _checked(result: Trajectory, num_steps: int, record: DatasetRecord, where: str) -> Int[np.ndarray, " s"]:
     """The kept steps, after checking what standardize returned."""
     frames = np.asarray(result.get("_frame_index"))
-    for name, width in (("action", CANONICAL_ARM.width), ("proprio", _PROPRIO_WIDTH)):
+    layout = record.layout
+    for name, width, mask in (
+        ("action", layout.action.width, layout.action_mask),
+        ("proprio", layout.proprio_width, layout.proprio_mask),
+    ):
         value = result.get(name)
         if not isinstance(value, np.ndarray) or value.shape != (len(frames), width):
             got = f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
@@ -169,22 +171,28 @@ def _checked(result: Trajectory, num_steps: int, record: DatasetRecord, where: s
             raise WorldError(
                 f"{where}, step {frames[bad[0, 0]]}: {name}[{bad[0, 1]}] is {value[tuple(bad[0])]}, not a finite number"
             )
+        unknown = ~np.array(mask, bool)
+        if np.any(value[:, unknown]):
+            raise UserError(
+                f"record {record.name!r}: standardize returned {name!r} with other values than 0 in dimensions that its layout "
+                f"calls unknown: {np.flatnonzero(unknown & np.any(value, axis=0)).tolist()}"
+            )
     if len(frames) and not (frames.min() >= 0 and frames.max() < num_steps):
         raise UserError(f"record {record.name!r}: standardize returned _frame_index outside 0..{num_steps - 1}")
     return frames
 
 
 def _instructions(
-    result: Trajectory, frames: np.ndarray, record: DatasetRecord, features: Mapping[str, FeatureSpec], where: str
+    result: Trajectory, frames: np.ndarray, key: str, record: DatasetRecord, features: Mapping[str, FeatureSpec], where: str
 ) -> tuple[str, ...]:
-    if record.language is None or not len(frames):
-        return ("",) * len(frames)
+    if not len(frames):
+        return ()
     value: Any = result
-    for name in features[f"{STEPS}/{record.language}"].names[1:]:
+    for name in features[f"{STEPS}/{key}"].names[1:]:
         value = value.get(name) if isinstance(value, dict) else None
     if value is None or len(value) != len(frames):
-        raise UserError(f"record {record.name!r}: standardize did not keep {record.language!r} with {len(frames)} steps")
-    unique = {raw: _text(raw, record.language, where) for raw in set(value.tolist())}
+        raise UserError(f"record {record.name!r}: standardize did not keep {key!r} with {len(frames)} steps")
+    unique = {raw: _text(raw, key, where) for raw in set(value.tolist())}
     return tuple(unique[raw] for raw in value.tolist())
 
 

@@ -23,7 +23,7 @@ from rtx.errors import UserError
 from rtx.files import atomic
 from rtx.images import encode_jpeg
 from rtx.robots import rotations
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, FieldStatistics, field_slices
+from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, FieldStatistics, Layout, dim_names, field_slices
 
 _FRAMES_PER_STRIP = 10
 _STRIP_HEIGHT = 128  # pixels
@@ -43,14 +43,15 @@ def inspect(prepared: PreparedSet, out: Path, num_episodes: int = 4, *, split: s
     part = prepared.split(split)
     if not part.num_steps:
         raise UserError(f"{prepared.name}: split {split!r} has no steps, so there is nothing to show")
-    rows = _sampled_rows(part)
+    rows, layout = _sampled_rows(part), prepared.layout
+    arm = layout.action == CANONICAL_ARM and layout.proprio == CANONICAL_PROPRIO
     sections = [
         _header(prepared, part),
-        _checks(part, rows),
+        _checks(part, rows) if arm else "",
         *(_episode(prepared, part, e) for e in _spaced(part.num_episodes, num_episodes)),
         _instructions(prepared, part),
-        _statistics("Action", CANONICAL_ARM.dim_names, prepared.statistics.action, part.action[rows]),
-        _statistics("Proprio", _proprio_names(), prepared.statistics.proprio, part.proprio[rows]),
+        _statistics("Action", layout.action.dim_names, prepared.statistics.action, part.action[rows]),
+        _statistics("Proprio", dim_names(layout.proprio), prepared.statistics.proprio, part.proprio[rows]),
     ]
     title = html.escape(f"{prepared.name}: {split}")
     page = f"<!doctype html><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>" + "\n".join(sections)
@@ -68,10 +69,7 @@ def _header(prepared: PreparedSet, part: PreparedSplit) -> str:
         ("native action", ", ".join(f"{f.name}[{f.width}] {f.unit} {f.rotation or ''} {f.frame}" for f in robot.action.fields)),
         ("this split", f"{part.num_episodes:,} episodes, {part.num_steps:,} steps"),
         ("steps per episode", f"min {lengths.min()}, median {np.median(lengths):g}, max {lengths.max()}"),
-        (
-            "unknown dimensions",
-            ", ".join(n for n, m in zip(CANONICAL_ARM.dim_names, part.action_mask, strict=True) if not m) or "none",
-        ),
+        ("unknown dimensions", ", ".join(_unknown(prepared.layout)) or "none"),
         ("prepared from", f"{prepared.source} ({prepared.version})"),
     ]
     facts += [(f"source split {name}", _count_text(counts)) for name, counts in prepared.counts.items()]
@@ -80,6 +78,11 @@ def _header(prepared: PreparedSet, part: PreparedSplit) -> str:
     return f"<h1>{html.escape(prepared.name)}</h1>{_table((), facts)}" + (
         f"<h3>Quarantined</h3><ul>{listed}</ul>" if listed else ""
     )
+
+
+def _unknown(layout: Layout) -> list[str]:
+    names = (*layout.action.dim_names, *(f"proprio {name}" for name in dim_names(layout.proprio)))
+    return [n for n, known in zip(names, (*layout.action_mask, *layout.proprio_mask), strict=True) if not known]
 
 
 def _count_text(counts: object) -> str:
@@ -153,14 +156,15 @@ def _statistics(title: str, names: Sequence[str], statistics: FieldStatistics, v
 
 def _instructions(prepared: PreparedSet, part: PreparedSplit) -> str:
     first_steps = np.asarray(part.episode_start)[:-1][np.diff(part.episode_start) > 0]
-    counts = collections.Counter(part.language_id[first_steps].tolist())
+    counts = collections.Counter(part.language_id[first_steps].reshape(-1).tolist())
     rows = [(prepared.languages[i] or "(none)", f"{n:,}") for i, n in counts.most_common(20)]
     return f"<h2>Instructions</h2><p>{len(counts):,} different</p>" + _table(("instruction", "episodes"), rows)
 
 
 def _episode(prepared: PreparedSet, part: PreparedSplit, episode: int) -> str:
     first, end = int(part.episode_start[episode]), int(part.episode_start[episode + 1])
-    text = prepared.languages[int(part.language_id[first])] if end > first else ""
+    said = [prepared.languages[i] for i in part.language_id[first].tolist()] if end > first else []
+    text = next((text for text in said if text), "")
     head = f"<h2>Episode {episode}: {html.escape(text or '(no instruction)')}</h2><p>{end - first} steps</p>"
     strips = "".join(_strip(prepared, part, role, _film_rows(part, episode)) for role in prepared.roles)
     return head + strips + (f'<div class="plots">{"".join(_traces(part, np.arange(first, end)))}</div>' if end > first else "")
@@ -226,10 +230,6 @@ def _sampled_rows(part: PreparedSplit) -> np.ndarray:
 
 def _spaced(total: int, wanted: int) -> list[int]:
     return np.unique(np.linspace(0, total - 1, min(wanted, total)).round().astype(int)).tolist() if total else []
-
-
-def _proprio_names() -> list[str]:
-    return [f.name if f.width == 1 else f"{f.name}.{i}" for f in CANONICAL_PROPRIO for i in range(f.width)]
 
 
 class _Raw(str):

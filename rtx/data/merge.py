@@ -1,6 +1,6 @@
 """Parts into columns: one pass over the parts in shard order, each column a .npy file written front to back.
 
-    <out>/<split>/action.npy float32 [S, 8]    proprio.npy float32 [S, 10]   language_id.npy int32 [S]   shard.npy int32 [S]
+    <out>/<split>/action.npy float32 [S, a]   proprio.npy float32 [S, p]   language_id.npy int32 [S, l]   shard.npy int32 [S]
                   episode_start.npy int64 [E + 1]    <role>_offset.npy int64 [S]    <role>_length.npy int32 [S]
 
 Memory: one part. The manifest comes last; without it the columns do not exist for anybody.
@@ -26,9 +26,7 @@ from rtx.data.shard import PartMeta, ShardTask, part_statistics, read_part
 from rtx.data.statistics import RunningStatistics
 from rtx.errors import WorldError
 from rtx.files import atomic, write_json
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, Statistics, to_json
-
-_PROPRIO_WIDTH = sum(f.width for f in CANONICAL_PROPRIO)
+from rtx.spec import Statistics, to_json
 
 
 @dataclass
@@ -44,9 +42,9 @@ class _Column:
 class _Merged:
     """What one pass over the parts collects besides the columns."""
 
+    action: RunningStatistics
+    proprio: RunningStatistics
     languages: dict[str, int] = field(default_factory=dict)
-    action: RunningStatistics = field(default_factory=lambda: RunningStatistics(CANONICAL_ARM.width))
-    proprio: RunningStatistics = field(default_factory=lambda: RunningStatistics(_PROPRIO_WIDTH))
     num_training: int = 0
 
 
@@ -54,7 +52,9 @@ def merge(
     record: DatasetRecord, source: Source, tasks: Sequence[ShardTask], metas: Sequence[PartMeta], out: Path, *, request: Any
 ) -> None:
     """Writes everything under `out` and, at the very end, the manifest."""
-    merged, splits = _Merged(), {}
+    layout = record.layout
+    merged = _Merged(RunningStatistics(layout.action.width), RunningStatistics(layout.proprio_width))
+    splits = {}
     for split in dict.fromkeys(task.split for task in tasks):
         pairs = [(i, task) for i, task in enumerate(tasks) if task.split == split]
         is_train = split == record.train_split
@@ -84,7 +84,9 @@ def merge(
         "source": str(source.directory),
         "version": source.version,
         "embodiment": to_json(record.embodiment),
-        "action_mask": list(record.action_mask),
+        "layout": to_json(record.layout),
+        "choices": dict(record.choices),
+        "unsettled": {switch.name: switch.question for switch in record.unsettled()},
         "images": {role: {"path": key.path, "channel_order": key.channel_order} for role, key in record.images.items()},
         "splits": splits,
         "shards": shards,
@@ -121,9 +123,9 @@ def _write_split(
 
 def _layout(record: DatasetRecord) -> dict[str, tuple[Any, tuple[int, ...]]]:
     columns: dict[str, tuple[Any, tuple[int, ...]]] = {
-        "action": (np.float32, (CANONICAL_ARM.width,)),
-        "proprio": (np.float32, (_PROPRIO_WIDTH,)),
-        "language_id": (np.int32, ()),
+        "action": (np.float32, (record.layout.action.width,)),
+        "proprio": (np.float32, (record.layout.proprio_width,)),
+        "language_id": (np.int32, (len(record.instructions),)),
         "shard": (np.int32, ()),
     }
     for role in record.images:
@@ -146,7 +148,8 @@ def _append(
     ids = np.array([merged.languages.setdefault(text, len(merged.languages)) for text in meta.languages], np.int32)
     columns["action"].write(arrays["action"][rows])
     columns["proprio"].write(arrays["proprio"][rows])
-    columns["language_id"].write(ids[arrays["language"][rows]] if len(ids) else np.zeros(0, np.int32))
+    language = arrays["language"][rows]
+    columns["language_id"].write(ids[language] if len(ids) else language)
     columns["shard"].write(np.full(int(rows.sum()), number, np.int32))
     for role in record.images:
         spans = arrays[f"spans_{role}"][rows]

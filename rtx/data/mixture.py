@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from rtx.data.order import Order, block_counts
 from rtx.data.prepared import PreparedSet
 from rtx.errors import UserError, unknown_name
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, Contract
+from rtx.spec import Contract
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +82,12 @@ class Mixture:
             if role not in self.roles:
                 raise unknown_name("camera role", role, self.roles, hint="No data set of the mixture has it.")
         return Contract(
-            action=CANONICAL_ARM,
-            proprio=CANONICAL_PROPRIO,
             roles=tuple(roles),
             image_size=image_size,
             history=history,
             chunk=chunk,
             embodiments={entry.prepared.name: entry.prepared.embodiment for entry in self.entries},
+            layouts={entry.prepared.name: entry.prepared.layout for entry in self.entries},
             statistics={entry.prepared.name: entry.prepared.statistics for entry in self.entries},
         )
 

@@ -59,12 +59,12 @@ class Order:
     def lookup(self, numbers: Int64[np.ndarray, " n"]) -> Draws:
         """What the samples `numbers` (>= 0, any order) are. Cost: about 5 us each in runs of a few hundred."""
         block, place = np.divmod(numbers, self.block_size)
-        slot = permute(place, self.block_size, _mix(self._block_key + block.astype(np.uint64)))
+        slot = permute(place, self.block_size, mix(self._block_key + block.astype(np.uint64)))
         entry = np.searchsorted(self._ends, slot, side="right").astype(np.int32)
         draw = block * self.counts[entry] + slot - (self._ends - self.counts)[entry]
         num_windows = self._num_windows[entry]
         epoch, place = np.divmod(draw, num_windows)
-        window = permute(place, num_windows, _mix(self._entry_keys[entry] + epoch.astype(np.uint64)))
+        window = permute(place, num_windows, mix(self._entry_keys[entry] + epoch.astype(np.uint64)))
         return Draws(entry=entry, epoch=epoch, window=window)
 
     def draws_before(self, number: int) -> Int64[np.ndarray, " m"]:
@@ -133,13 +133,13 @@ def _feistel(value: np.ndarray, bits: np.ndarray, keys: np.ndarray) -> np.ndarra
     high, low = value >> low_bits, value & low_mask
     for i, round_key in enumerate(_ROUND_KEYS):
         if i % 2:
-            low = low ^ (_mix((keys + round_key) ^ high) & low_mask)
+            low = low ^ (mix((keys + round_key) ^ high) & low_mask)
         else:
-            high = high ^ (_mix((keys + round_key) ^ low) & high_mask)
+            high = high ^ (mix((keys + round_key) ^ low) & high_mask)
     return (high << low_bits) | low
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
+def mix(x: np.ndarray) -> np.ndarray:
     """The finalizer of splitmix64 (Steele, Lea, Flood 2014): every input bit reaches every output bit."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

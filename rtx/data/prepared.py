@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Float32, Int32, Int64
 
 from rtx.data.features import open_source
 from rtx.data.record import DatasetRecord
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import read_json
 from rtx.images import ChannelOrder
-from rtx.spec import Embodiment, Statistics, embodiment_from_json, statistics_from_json
+from rtx.spec import Embodiment, Layout, Statistics, embodiment_from_json, layout_from_json, statistics_from_json
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 LANGUAGES = "languages.json"
 
@@ -43,13 +43,12 @@ class ImageIndex:
 class PreparedSplit:
     """Columns over the steps of all episodes, one after another; episode e is rows `episode_start[e]:episode_start[e + 1]`.
 
-    All arrays but `action_mask` are read-only memory maps. Pickles as its folder, not its contents.
+    All arrays are read-only memory maps. Pickles as its folder, not its contents.
     """
 
     name: str
     folder: Path
     shards: tuple[Path, ...]
-    action_mask: Bool[np.ndarray, " a"]  # False: this set knows nothing about that dimension
     images: Mapping[str, Mapping[str, Any]]
     num_episodes: int
     num_steps: int
@@ -59,18 +58,18 @@ class PreparedSplit:
         return self._column("episode_start")
 
     @functools.cached_property
-    def action(self) -> Float32[np.ndarray, "s 8"]:
-        """`CANONICAL_ARM`, physical units."""
+    def action(self) -> Float32[np.ndarray, "s a"]:
+        """In the set's layout, physical units."""
         return self._column("action")
 
     @functools.cached_property
-    def proprio(self) -> Float32[np.ndarray, "s 10"]:
-        """`CANONICAL_PROPRIO`, physical units."""
+    def proprio(self) -> Float32[np.ndarray, "s p"]:
+        """In the set's layout, physical units."""
         return self._column("proprio")
 
     @functools.cached_property
-    def language_id(self) -> Int32[np.ndarray, " s"]:
-        """Into `PreparedSet.languages`."""
+    def language_id(self) -> Int32[np.ndarray, "s l"]:
+        """Into `PreparedSet.languages`, one column per instruction key of the record."""
         return self._column("language_id")
 
     def image(self, role: str) -> ImageIndex:
@@ -110,7 +109,9 @@ class PreparedSet:
     embodiment: Embodiment
     statistics: Statistics  # of the train split
     images: Mapping[str, Mapping[str, Any]]  # role -> {"path", "channel_order"}
-    action_mask: tuple[bool, ...]
+    layout: Layout
+    choices: Mapping[str, str]  # switches of the record that were set
+    unsettled: Mapping[str, str]  # switch -> question, of those left at their default
     counts: Mapping[str, Mapping[str, Any]]
     splits: Mapping[str, Mapping[str, Any]]
     shards: tuple[Mapping[str, Any], ...]
@@ -140,7 +141,9 @@ class PreparedSet:
             embodiment=embodiment_from_json(manifest["embodiment"]),
             statistics=statistics_from_json(manifest["statistics"]),
             images=manifest["images"],
-            action_mask=tuple(manifest["action_mask"]),
+            layout=layout_from_json(manifest["layout"]),
+            choices=manifest["choices"],
+            unsettled=manifest["unsettled"],
             counts=manifest["counts"],
             splits=manifest["splits"],
             shards=tuple(manifest["shards"]),
@@ -165,7 +168,6 @@ class PreparedSet:
             name=name,
             folder=self.path / name,
             shards=paths,
-            action_mask=np.array(self.action_mask, bool),
             images=self.images,
             num_episodes=self.splits[name]["num_episodes"],
             num_steps=self.splits[name]["num_steps"],

@@ -21,7 +21,7 @@ from rtx.data.features import STEPS, FeatureSpec
 from rtx.data.fingerprint import USER_MODULE, source_of
 from rtx.errors import UserError, unknown_name
 from rtx.images import ChannelOrder
-from rtx.spec import CAMERA_ROLES, CANONICAL_ARM, Embodiment, to_json
+from rtx.spec import CAMERA_ROLES, CANONICAL, Embodiment, Layout, to_json
 
 Trajectory = dict[str, Any]
 """One episode, dlimp's way: nested dictionaries of arrays stacked over steps, and `_len`, `_traj_index`, `_frame_index`
@@ -37,26 +37,46 @@ class ImageKey:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Switch:
+    """A question about a data set that its sources answer differently, and the answers one can choose from.
+
+    `standardize` gets the chosen option as a keyword argument of this name.
+    """
+
+    name: str
+    question: str
+    options: Mapping[str, str]  # option -> what it means and who says so
+    default: str
+    evidence: str = ""  # why the default is the default
+
+    def __post_init__(self) -> None:
+        if self.default not in self.options:
+            raise UserError(f"switch {self.name!r}: the default {self.default!r} is none of its options {list(self.options)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetRecord:
     """One data set. All paths are relative to `steps/`.
 
-    `keys`: the arrays `standardize` reads and their shape per step; only these (and the language) are decoded.
-    `standardize`: dlimp's convention. Takes a `Trajectory` with those keys, returns one with "action" [T', 8]
-    (`CANONICAL_ARM`) and "proprio" [T', 10] (`CANONICAL_PROPRIO`); steps it drops it cuts from every stacked array alike.
+    `keys`: the arrays `standardize` reads and their shape per step; only these (and the instructions) are decoded.
+    `standardize`: dlimp's convention. Takes a `Trajectory` with those keys and one keyword argument per switch, returns one
+    with "action" [T', a] and "proprio" [T', p] in the record's `layout`; steps it drops it cuts from every stacked array alike.
+    `instructions`: keys of the instruction; of several, one that is not empty is drawn for each sample.
     `metadata`: keys outside the steps, full path, repeated over steps under "traj_metadata".
     `keep`: False filters an episode out (counted), before it is standardized.
-    `action_mask`: False for canonical dimensions this set knows nothing about.
     """
 
     name: str
     embodiment: Embodiment
     images: Mapping[str, ImageKey]  # role -> key
-    language: str | None
+    instructions: tuple[str, ...]
     keys: Mapping[str, tuple[int, ...]]
-    standardize: Callable[[Trajectory], Trajectory]
+    standardize: Callable[..., Trajectory]
+    layout: Layout = CANONICAL
     metadata: tuple[str, ...] = ()
     keep: Callable[[Trajectory], bool] | None = None
-    action_mask: tuple[bool, ...] = (True,) * CANONICAL_ARM.width
+    switches: tuple[Switch, ...] = ()
+    choices: Mapping[str, str] = field(default_factory=dict)  # switch -> option; set by `choose`
     train_split: str = "train"
     val_split: str = "val"  # if the source lacks it, 5 % of the training episodes are held out
     title: str = ""
@@ -71,16 +91,32 @@ class DatasetRecord:
         ]
         if not self.name.replace("_", "").replace("-", "").isalnum():
             problems.append("the name must be made of letters, digits, _ and -")
-        if len(self.action_mask) != CANONICAL_ARM.width:
-            problems.append(f"action_mask has {len(self.action_mask)} entries, expected {CANONICAL_ARM.width}")
+        if set(self.images) != set(self.embodiment.roles):
+            problems.append(
+                f"it has images of {sorted(self.images)}, its embodiment has cameras {sorted(self.embodiment.roles)}; "
+                "list the same in both: serving asks the robot for every camera of its embodiment"
+            )
+        problems += [str(problem) for problem in _choice_problems(self)]
         if problems:
             raise UserError(f"record {self.name!r}: " + "; ".join(problems))
+
+    def choose(self, choices: Mapping[str, str]) -> DatasetRecord:
+        """The record with these switches set. Raises UserError for a switch or an option that it does not have."""
+        return dataclasses.replace(self, choices={**self.choices, **choices})
+
+    def options(self) -> dict[str, str]:
+        """Every switch at its chosen or default option: the keyword arguments of `standardize`."""
+        return {switch.name: self.choices.get(switch.name, switch.default) for switch in self.switches}
+
+    def unsettled(self) -> tuple[Switch, ...]:
+        """Switches that nobody has set: what is assumed."""
+        return tuple(switch for switch in self.switches if switch.name not in self.choices)
 
     def validate(self, features: Mapping[str, FeatureSpec], *, where: str) -> None:
         """Raises one UserError with everything in which the record and the data set's features disagree."""
         checks = [_image_problem(features, role, key.path) for role, key in self.images.items()]
         checks += [_key_problem(features, path, shape) for path, shape in self.keys.items()]
-        checks += [_text_problem(features, self.language)] if self.language is not None else []
+        checks += [_text_problem(features, path) for path in self.instructions]
         checks += [f"no key {path!r} outside the steps" for path in self.metadata if path not in features]
         problems = [text for text in checks if text]
         if problems:
@@ -102,8 +138,9 @@ class DatasetRecord:
     def fingerprint(self) -> str:
         """Changes whenever what prepare would write changes: fields, and the source of every function of ours it runs."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in ("standardize", "keep", "file", "notes", "title", "license", "other_names"):
+        for name in ("standardize", "keep", "file", "notes", "title", "license", "other_names", "switches", "choices"):
             del plain[name]
+        plain["options"] = self.options()
         text = json.dumps(to_json(plain), sort_keys=True) + source_of(self.standardize)
         text += source_of(self.keep) if self.keep else ""
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -147,6 +184,17 @@ class RecordRef:
         if self.record is not None:
             return self.record
         return load_records(Path(self.file))[self.name]
+
+
+def _choice_problems(record: DatasetRecord) -> list[UserError]:
+    switches = {switch.name: switch for switch in record.switches}
+    unknown = [unknown_name("switch", name, switches) for name in record.choices if name not in switches]
+    wrong = [
+        unknown_name(f"option of switch {name!r}", option, switches[name].options)
+        for name, option in record.choices.items()
+        if name in switches and option not in switches[name].options
+    ]
+    return unknown + wrong
 
 
 def _image_problem(features: Mapping[str, FeatureSpec], role: str, path: str) -> str:

@@ -23,9 +23,7 @@ from rtx.data.statistics import RunningStatistics
 from rtx.data.tfrecord import RecordReader, file_crc32c
 from rtx.errors import WorldError
 from rtx.files import atomic
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO
 
-_PROPRIO_WIDTH = sum(f.width for f in CANONICAL_PROPRIO)
 _MAX_REASONS = 100  # quarantined episodes that are listed; all are counted
 
 
@@ -106,8 +104,8 @@ class _Rows:
             return
         self.action.append(episode.action)
         self.proprio.append(episode.proprio)
-        ids = [self.languages.setdefault(text, len(self.languages)) for text in episode.instructions]
-        self.language.append(np.array(ids, np.int32))
+        ids = [[self.languages.setdefault(text, len(self.languages)) for text in key] for key in episode.instructions]
+        self.language.append(np.array(ids, np.int32).reshape(-1, len(episode.action)).T)
         for role, table in episode.spans.items():
             self.spans.setdefault(role, []).append(table)
         self.heldout.append(heldout)
@@ -222,15 +220,15 @@ def _whole_crc(path: Path) -> int:
 
 def _arrays(rows: _Rows, record: DatasetRecord) -> dict[str, np.ndarray]:
     """The part's arrays; statistics are over the training episodes only."""
-    action = np.concatenate([np.zeros((0, CANONICAL_ARM.width), np.float32), *rows.action])
-    proprio = np.concatenate([np.zeros((0, _PROPRIO_WIDTH), np.float32), *rows.proprio])
+    action = np.concatenate([np.zeros((0, record.layout.action.width), np.float32), *rows.action])
+    proprio = np.concatenate([np.zeros((0, record.layout.proprio_width), np.float32), *rows.proprio])
     length = np.array([len(a) for a in rows.action], np.int64)
     heldout = np.array(rows.heldout, bool)
     is_training = ~np.repeat(heldout, length)
     arrays = {
         "action": action,
         "proprio": proprio,
-        "language": np.concatenate([np.zeros(0, np.int32), *rows.language]),
+        "language": np.concatenate([np.zeros((0, len(record.instructions)), np.int32), *rows.language]),
         "episode_length": length,
         "heldout": heldout,
     }

@@ -194,7 +194,7 @@ def _record(
         license="Apache-2.0",
         embodiment=SIM_ARMS[name],
         images={"primary": ImageKey(path=f"observation/{primary}"), "wrist": wrist_key},
-        language=language,
+        instructions=(language,),
         keys={**keys, **_FLAGS},
         standardize=standardize,
         notes=("written by `rtx data write sim`; simulated, not a real robot",),

@@ -4,10 +4,11 @@
     window of step 0: [0  0  0] [0  1  2]             history mask  . . x   chunk mask  x x x
     window of step 4: [2  3  4] [4  4  4]             history mask  x x x   chunk mask  x . .
 
-Before the start the first frame is repeated, after the end the last action; the masks (True = real) say which are.
+Before the start the first frame is repeated, after the end the last row; the masks (True = real) say which are.
 Every step of an episode is a window, so a split has as many windows as steps. Windows never cross episodes.
-Repeating keeps padding in physical units and inside the data's range: a zero written after normalisation, as Octo and
-OpenVLA do, is a motion wherever the bounds are not symmetric.
+Actions after the end are then made neutral in physical units (`rtx.data.assemble`): no motion where the field is relative, the
+last value where it is absolute. A zero written after normalisation, as Octo and OpenVLA do, is a motion wherever the
+bounds are not symmetric.
 """
 
 from __future__ import annotations

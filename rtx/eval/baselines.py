@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rtx.errors import unknown_name
-from rtx.spec import ActionChunk, Contract, Observation, action_normalizer
+from rtx.spec import ActionChunk, Contract, Observation
 
 if TYPE_CHECKING:
     from rtx.serve.policy import Policy
@@ -28,9 +28,7 @@ class RandomPolicy:
 
     def __init__(self, contract: Contract, *, seed: int = 0) -> None:
         self.contract, self._seed = contract, seed
-        self._normalizers = {
-            name: action_normalizer(contract.action, statistics.action) for name, statistics in contract.statistics.items()
-        }
+        self._normalizers = {name: contract.action_normalizer(name) for name in contract.statistics}
         self.fingerprint = f"random-{seed}-{contract.fingerprint()}"
 
     def act_batch(self, observations: Sequence[Observation], robots: Sequence[str]) -> list[ActionChunk]:
@@ -44,7 +42,7 @@ class RandomPolicy:
         hz = self.contract.embodiments[robot].control_hz
         return ActionChunk(
             actions=self._normalizers[robot].inverse(drawn),
-            names=self.contract.action.dim_names,
+            names=self.contract.layouts[robot].action.dim_names,
             control_hz=hz,
             stamp_ns=observation.stamp_ns,
             valid_until_ns=observation.stamp_ns + round(self.contract.chunk * 1e9 / hz),

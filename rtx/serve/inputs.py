@@ -18,7 +18,7 @@ import numpy as np
 from rtx import images
 from rtx.errors import UserError, unknown_name
 from rtx.models.text import WordTokenizer, words_of
-from rtx.spec import Batch, Contract, Embodiment, Normalizer, Observation, action_normalizer, proprio_normalizer
+from rtx.spec import Batch, Contract, Embodiment, Layout, Normalizer, Observation
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ class Robot:
     name: str  # of its data set, the contract's key
     index: int  # position in the contract: the embodiment index the model was trained with
     embodiment: Embodiment
+    layout: Layout  # of its observations' proprio and of the actions it is given
     cameras: tuple[str, ...]  # roles that both the policy and the robot have
     action: Normalizer
     proprio: Normalizer
@@ -42,7 +43,6 @@ class Inputs:
         self.contract = contract
         self._tokenizer = tokenizer
         self._robots = {name: _robot(contract, name, index) for index, name in enumerate(contract.embodiments)}
-        self._proprio_width = sum(field.width for field in contract.proprio)
         self._warned: set[str] = set()
 
     def robot(self, name: str) -> Robot:
@@ -55,7 +55,7 @@ class Inputs:
         """Raises UserError with the first thing that does not fit; warns once for each word the policy never learned."""
         known = self.robot(robot)
         where = f"observation of {robot!r}"
-        self._check_proprio(observation, where)
+        self._check_proprio(observation, known, where)
         self._check_images(observation, known, where)
         if not words_of(observation.instruction):
             raise UserError(f"{where}: the instruction {observation.instruction!r} has no words; say what to do")
@@ -83,11 +83,11 @@ class Inputs:
     def blank(self, robot: str) -> Observation:
         """Black pictures and a state of zeros, shaped as this robot's: for compiling, not for acting."""
         height, width = self.contract.image_size
-        cameras = self.robot(robot).cameras
+        cameras, width_proprio = self.robot(robot).cameras, self.robot(robot).layout.proprio_width
         return Observation(
             images={role: np.zeros((1, height, width, 3), np.uint8) for role in cameras},
             image_mask={role: np.ones(1, bool) for role in cameras},
-            proprio=np.zeros((1, self._proprio_width), np.float32),
+            proprio=np.zeros((1, width_proprio), np.float32),
             instruction="",
             stamp_ns=0,
         )
@@ -105,11 +105,12 @@ class Inputs:
         # As in training: a lost frame is black, and history padding is masked though it shows the first frame.
         return np.where(seen[:, None, None, None], pictures, np.uint8(0)), seen & valid
 
-    def _check_proprio(self, observation: Observation, where: str) -> None:
-        proprio, fields = observation.proprio, ", ".join(f"{field.name}[{field.width}]" for field in self.contract.proprio)
-        if proprio.ndim != 2 or proprio.shape[0] < 1 or proprio.shape[1] != self._proprio_width:
+    def _check_proprio(self, observation: Observation, robot: Robot, where: str) -> None:
+        proprio, width = observation.proprio, robot.layout.proprio_width
+        fields = ", ".join(f"{field.name}[{field.width}]" for field in robot.layout.proprio)
+        if proprio.ndim != 2 or proprio.shape[0] < 1 or proprio.shape[1] != width:
             raise UserError(
-                f"{where}: proprio has shape {list(proprio.shape)}, expected [t, {self._proprio_width}]: {fields}; "
+                f"{where}: proprio has shape {list(proprio.shape)}, expected [t, {width}]: {fields}; "
                 "rtx.robots.adapter.Adapter(embodiment).proprio makes it from the robot's own state"
             )
         if not np.all(np.isfinite(proprio)):
@@ -147,14 +148,15 @@ class Inputs:
 
 
 def _robot(contract: Contract, name: str, index: int) -> Robot:
-    embodiment, statistics = contract.embodiments[name], contract.statistics[name]
+    embodiment = contract.embodiments[name]
     return Robot(
         name=name,
         index=index,
         embodiment=embodiment,
+        layout=contract.layouts[name],
         cameras=tuple(role for role in contract.roles if role in embodiment.roles),
-        action=action_normalizer(contract.action, statistics.action),
-        proprio=proprio_normalizer(statistics.proprio),
+        action=contract.action_normalizer(name),
+        proprio=contract.proprio_normalizer(name),
     )
 
 

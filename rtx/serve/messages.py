@@ -12,13 +12,13 @@ How arrays are written is `rtx_client.wire`, which both sides use.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rtx.spec import ActionChunk, Contract, Observation
+from rtx.spec import ActionChunk, Contract, Field, Observation
 from rtx_client.client import PROTOCOL
 from rtx_client.wire import MAX_MESSAGE_BYTES, WireError
 
@@ -38,16 +38,23 @@ class Request:
 def hello(contract: Contract, *, policy: str) -> dict[str, Any]:
     """The first message: what the policy behind this socket must be given, and what it gives."""
     robots = {
-        name: {"control_hz": e.control_hz, "cameras": [role for role in contract.roles if role in e.roles]}
+        name: {
+            "control_hz": e.control_hz,
+            "cameras": [role for role in contract.roles if role in e.roles],
+            "proprio": _fields(contract.layouts[name].proprio),
+            "action": _fields(contract.layouts[name].action.fields),
+        }
         for name, e in contract.embodiments.items()
     }
-    proprio = [{"name": f.name, "width": f.width, "unit": f.unit, "rotation": f.rotation} for f in contract.proprio]
-    action = [{"name": f.name, "width": f.width, "unit": f.unit, "rotation": f.rotation} for f in contract.action.fields]
     return {
         "type": "hello", "protocol": PROTOCOL, "policy": policy, "contract": contract.fingerprint(), "robots": robots,
         "roles": list(contract.roles), "image_size": list(contract.image_size), "history": contract.history,
-        "chunk": contract.chunk, "proprio": proprio, "action": action, "max_message_bytes": MAX_MESSAGE_BYTES,
+        "chunk": contract.chunk, "max_message_bytes": MAX_MESSAGE_BYTES,
     }  # fmt: skip
+
+
+def _fields(fields: Sequence[Field]) -> list[dict[str, Any]]:
+    return [{"name": f.name, "width": f.width, "unit": f.unit, "rotation": f.rotation} for f in fields]
 
 
 def request_id(message: Any) -> int | str | None:

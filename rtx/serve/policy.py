@@ -126,7 +126,7 @@ class Policy:
         lasts_ns = round(1e9 * len(actions) / robot.embodiment.control_hz)
         return ActionChunk(
             actions=_denormalised(actions, robot),
-            names=self.contract.action.dim_names,
+            names=robot.layout.action.dim_names,
             control_hz=robot.embodiment.control_hz,
             stamp_ns=observation.stamp_ns,
             valid_until_ns=observation.stamp_ns + lasts_ns,
@@ -135,7 +135,9 @@ class Policy:
 
 def _denormalised(actions: np.ndarray, robot: Robot) -> np.ndarray:
     # The normalizer clips, and clipping would turn an infinity into a full step: keep it non-finite, so that it is refused.
-    return np.where(np.isfinite(actions), robot.action.inverse(actions), np.nan).astype(np.float32)
+    physical = np.where(robot.action.select(np.isfinite(actions)), robot.action.inverse(actions), np.nan)
+    # What the data of this robot never held was never learned: it does nothing.
+    return np.where(np.array(robot.layout.action_mask), physical, 0).astype(np.float32)
 
 
 def _padded(n: int) -> int:

@@ -39,8 +39,8 @@ def test_columns_hold_the_episodes_and_images_lie_where_they_say(tmp_path):
     train = prepared.split("train")
     assert np.diff(train.episode_start).tolist() == [2, 3, 4]  # the idle start and the last step are gone
     assert train.num_steps == len(train.action) == len(train.proprio) == 9
-    assert train.action_mask.tolist() == [True] * 7 + [False]
-    assert [prepared.languages[i] for i in train.language_id] == ["task 0"] * 2 + ["task 1"] * 3 + ["task 0"] * 4
+    assert prepared.layout.action_mask == (True,) * 7 + (False,)
+    assert [prepared.languages[i] for i in train.language_id[:, 0]] == ["task 0"] * 2 + ["task 1"] * 3 + ["task 0"] * 4
     for e, episode in enumerate(episodes):
         rows = slice(*train.episode_start[e : e + 2])
         state = episode["steps/observation/state"][1:]

@@ -62,7 +62,7 @@ def test_validation_names_every_problem_and_lists_the_keys():
         VX300S,
         images={"primary": ImageKey(path="observation/image0"), "wrist": ImageKey(path="observation/state")},
         keys={"action": (8,), "observation/proprio": (7,), "observation/image_1": (16, 16, 3)},
-        language="is_last",
+        instructions=("is_last",),
         metadata=("episode_metadata/success",),
     )
     with pytest.raises(UserError) as caught:
@@ -84,7 +84,7 @@ def test_validation_names_every_problem_and_lists_the_keys():
     ("changes", "text"),
     [
         ({"name": "a/b"}, "letters, digits"),
-        ({"action_mask": (True,)}, "action_mask has 1 entries"),
+        ({"choices": {"gripper": "open"}}, "unknown switch 'gripper'"),
         ({"images": {"front": ImageKey(path="x")}}, "camera role 'front' is unknown"),
     ],
 )
@@ -98,7 +98,7 @@ def test_fingerprints_differ_and_repeat():
     assert len(set(prints.values())) == len(RECORDS)
     assert prints == {name: record.fingerprint() for name, record in RECORDS.items()}
     assert dataclasses.replace(VX300S, notes=("new",)).fingerprint() == VX300S.fingerprint()
-    assert dataclasses.replace(VX300S, language=None).fingerprint() != VX300S.fingerprint()
+    assert dataclasses.replace(VX300S, instructions=()).fingerprint() != VX300S.fingerprint()
 
 
 def test_another_process_finds_the_same_fingerprints(tmp_path):

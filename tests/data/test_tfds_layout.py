@@ -30,8 +30,8 @@ def test_every_kind_of_leaf(tmp_path):
     record = DatasetRecord(
         name="zoo",
         embodiment=WIDOWX_250,
-        images={"primary": ImageKey(path=IMAGES[0]), "wrist": ImageKey(path=IMAGES[1])},
-        language="language_instruction",
+        images={"primary": ImageKey(path=IMAGES[0]), "secondary": ImageKey(path=IMAGES[1])},
+        instructions=("language_instruction",),
         keys={
             path.removeprefix("steps/"): spec.shape
             for path, spec in source.features.items()

@@ -26,7 +26,7 @@ def seen_at(prepared, step, *, frames):
             role: np.array([(role, i) not in LOST[prepared.name] for i in steps]) for role in prepared.embodiment.roles
         },
         proprio=np.asarray(split.proprio[first : step + 1]),
-        instruction=prepared.languages[split.language_id[step]],
+        instruction=prepared.languages[split.language_id[step, 0]],
         stamp_ns=0,
     )
 

@@ -11,7 +11,7 @@ from rtx.data.prepared import LANGUAGES, PreparedSet
 from rtx.files import write_json
 from rtx.images import encode_png
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import FieldStatistics, Statistics
+from rtx.spec import CANONICAL, FieldStatistics, Statistics
 
 SIZE = (8, 6)  # of the stored pictures
 JUNK = b"\x0a\xff\xd8"  # between pictures, as keys and lengths lie between them in a real record
@@ -43,7 +43,7 @@ def tiny_set(
         "episode_start": starts,
         "action": rng.normal(0, 1, (num_steps, 8)).astype(np.float32),
         "proprio": rng.normal(0, 1, (num_steps, 10)).astype(np.float32),
-        "language_id": (np.arange(num_steps) % 3).astype(np.int32),
+        "language_id": (np.arange(num_steps) % 3).astype(np.int32)[:, None],
         "shard": np.repeat(np.arange(len(lengths)) % num_shards, lengths).astype(np.int32),
     }
     for role in roles:
@@ -76,7 +76,9 @@ def tiny_set(
             source=f"content of {name}",
         ),
         images={role: {"path": role, "channel_order": channel_order} for role in roles},
-        action_mask=(True,) * 7 + (False,),
+        layout=CANONICAL.without("terminate"),
+        choices={},
+        unsettled={},
         counts={"train": {"episodes": len(lengths), "empty": 0, "filtered": 0, "quarantined": 0, "held_out": 0, "reasons": []}},
         splits={split: {"num_episodes": len(lengths), "num_steps": num_steps} for split in splits},
         shards=tuple({"file": f"shard{i}", "identity": {"size": len(shard)}} for i, shard in enumerate(shards)),

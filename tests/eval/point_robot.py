@@ -18,14 +18,12 @@ from rtx.errors import UserError
 from rtx.robots.adapter import Adapter
 from rtx.robots.sim_arms import SIM_ARMS
 from rtx.spec import (
-    CANONICAL_ARM,
-    CANONICAL_PROPRIO,
+    CANONICAL,
     ActionChunk,
     Contract,
     FieldStatistics,
     Observation,
     Statistics,
-    action_normalizer,
 )
 
 ARMS = ("sim_panda", "sim_kinova3", "sim_ur5e")
@@ -114,13 +112,12 @@ def contract(*, history: int = 1, chunk: int = 4, arms: Sequence[str] = ARMS) ->
     action = field([-0.05] * 3 + [-0.2] * 3 + [0.0, 0.0], [0.05] * 3 + [0.2] * 3 + [1.0, 1.0])
     statistics = Statistics(action=action, proprio=field([-1.0] * 10, [1.0] * 10), num_episodes=3, source="test")
     return Contract(
-        action=CANONICAL_ARM,
-        proprio=CANONICAL_PROPRIO,
         roles=("primary", "wrist"),
         image_size=(16, 16),
         history=history,
         chunk=chunk,
         embodiments={arm: SIM_ARMS[arm] for arm in arms},
+        layouts=dict.fromkeys(arms, CANONICAL),
         statistics=dict.fromkeys(arms, statistics),
     )
 
@@ -148,7 +145,7 @@ class GoalPolicy:
             way = goal - here
             action[:3] = self.speed * way * min(1, 0.05 / max(np.linalg.norm(way), 1e-9))
             here = here + action[:3]
-        normal = action_normalizer(space, self.contract.statistics[robot].action)
+        normal = self.contract.action_normalizer(robot)
         return ActionChunk(
             actions=normal.inverse(normal.forward(actions)),
             names=space.dim_names,

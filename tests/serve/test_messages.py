@@ -5,6 +5,7 @@ import pytest
 
 from rtx.errors import UserError
 from rtx.serve import messages
+from rtx.spec import CANONICAL_ARM
 from rtx_client.wire import WireError, pack, unpack
 from tests.small_policy import contract
 
@@ -86,9 +87,8 @@ def test_the_number_of_a_request_is_found_in_any_message(id, echoed):
 
 def test_the_greeting_says_what_the_policy_wants():
     said = unpack(pack(messages.hello(contract(), policy="runs/one")))
-    assert said["robots"] == {
-        "sim_panda": {"control_hz": 5.0, "cameras": ["primary", "wrist"]},
-        "sim_iiwa": {"control_hz": 4.0, "cameras": ["primary"]},
-    }
-    assert [field["name"] for field in said["proprio"]] == ["eef_pos", "eef_rot", "gripper"]
+    told = {name: (robot["control_hz"], robot["cameras"]) for name, robot in said["robots"].items()}
+    assert told == {"sim_panda": (5.0, ["primary", "wrist"]), "sim_iiwa": (4.0, ["primary"])}
+    assert [field["name"] for field in said["robots"]["sim_iiwa"]["action"]] == [f.name for f in CANONICAL_ARM.fields]
+    assert [field["name"] for field in said["robots"]["sim_panda"]["proprio"]] == ["eef_pos", "eef_rot", "gripper"]
     assert (said["history"], said["chunk"], said["image_size"]) == (2, 3, [16, 16])

@@ -15,18 +15,19 @@ import optax
 import pytest
 
 from rtx.errors import UserError, WorldError
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, Contract
+from rtx.robots.sim_arms import SIM_ARMS
+from rtx.spec import CANONICAL, Contract, FieldStatistics, Statistics
 from rtx.train import checkpoint, pytree
 
+_NUMBERS = FieldStatistics(mean=(0.0,), std=(1.0,), min=(0.0,), max=(1.0,), q01=(0.0,), q99=(1.0,), count=1)
 CONTRACT = Contract(
-    action=CANONICAL_ARM,
-    proprio=CANONICAL_PROPRIO,
     roles=("primary",),
     image_size=(32, 32),
     history=1,
     chunk=2,
-    embodiments={},
-    statistics={},
+    embodiments={"sim_panda": SIM_ARMS["sim_panda"]},
+    layouts={"sim_panda": CANONICAL},
+    statistics={"sim_panda": Statistics(action=_NUMBERS, proprio=_NUMBERS, num_episodes=1, source="a test")},
 )
 SIDE = checkpoint.SideFiles(
     contract=CONTRACT,

@@ -17,6 +17,7 @@ from rtx.data.record import DatasetRecord, ImageKey, Trajectory
 from rtx.data.standardize import binarize_gripper, canonical_action, canonical_proprio, cut, reached_motion
 from rtx.robots import rotations
 from rtx.robots.widowx import WIDOWX_250
+from rtx.spec import CANONICAL
 
 GRIPPER_DOWN = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
 IDLE_BELOW = 1e-5  # m and rad; the idle first commands reach 8e-7, the smallest real one of the debug shards is 3.5e-3
@@ -51,10 +52,10 @@ BRIDGE_DATASET = DatasetRecord(
     license="CC BY 4.0",
     embodiment=WIDOWX_250,
     images={"primary": ImageKey(path="observation/image_0"), "secondary": ImageKey(path="observation/image_1")},
-    language="language_instruction",
+    instructions=("language_instruction",),
     keys={"action": (7,), "observation/state": (7,)},
     standardize=standardize,
-    action_mask=(True,) * 7 + (False,),
+    layout=CANONICAL.without("terminate"),
     notes=(
         "no terminate action is recorded, so that dimension is masked",
         "unused cameras are stored as black frames; the has_image_* flags of the debug shards are all False, do not trust them",

@@ -140,7 +140,7 @@ def test_the_reader_gets_the_experts_actions_and_the_robots_state(
             rows = slice(int(start), int(end))
             original = _same_actions(staged, part.action[rows])
             np.testing.assert_allclose(part.proprio[rows], Adapter(SIM_ARMS[arm]).proprio(original.proprio), atol=1e-5)
-            assert prepared.languages[part.language_id[start]] == original.instruction
+            assert prepared.languages[part.language_id[start, 0]] == original.instruction
             seen += 1
     assert seen == len(staged) == 3
 
