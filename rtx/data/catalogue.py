@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rtx import progress
-from rtx.data.oxe.bridge import BRIDGE_DATASET
+from rtx.data.oxe import OXE
 from rtx.data.prepared import PreparedSet
 from rtx.data.record import DatasetRecord, load_records
 from rtx.data.shard import FileIdentity
@@ -20,7 +20,7 @@ from rtx.errors import WorldError, unknown_name
 from rtx.spec import Field, FieldStatistics, dim_names
 from rtx.tables import text_table
 
-RECORDS: Mapping[str, DatasetRecord] = {BRIDGE_DATASET.name: BRIDGE_DATASET, **SIMULATED}
+RECORDS: Mapping[str, DatasetRecord] = {**OXE, **SIMULATED}
 _OWN_RECORD = "For a data set of your own pass a Python file that defines its DatasetRecord (--records FILE.py)"
 _PICTURE_STARTS = (b"\xff\xd8", b"\x89P")  # JPEG, PNG
 _MAX_PROBLEMS = 20

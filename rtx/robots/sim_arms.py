@@ -14,39 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rtx.spec import ActionField, ActionKind, ActionSpace, Camera, Embodiment, Field, Frame, Limits, RotationForm
+from rtx.robots.fields import abs_pos, abs_rot, delta_pos, delta_rot, eef_pos, eef_rot, gripper, gripper_state
+from rtx.spec import ActionField, ActionSpace, Camera, Embodiment, Field, Limits, RotationForm
 
 MAX_STEP_M = 0.08  # the experts move at most 0.06 m and 0.35 rad a step; a little more is left to policies
 MAX_STEP_RAD = 0.4
 
 
-def _pos(unit: str = "m", frame: Frame = "base", *, absolute: bool = False) -> ActionField:
-    kind: ActionKind = "abs_pos" if absolute else "delta_pos"
-    return ActionField(name=kind, width=3, kind=kind, unit=unit, frame=frame)
-
-
-def _rot(form: RotationForm, unit: str = "rad", frame: Frame = "base", *, absolute: bool = False) -> ActionField:
-    kind: ActionKind = "abs_rot" if absolute else "delta_rot"
-    return ActionField(name=kind, width=4 if "quat" in form else 3, kind=kind, unit=unit, frame=frame, rotation=form)
-
-
-def _gripper(*, closed: float, opened: float, unit: str = "1") -> ActionField:
-    return ActionField(
-        name="gripper", width=1, kind="gripper", unit=unit, closed=closed, opened=opened,
-        low=min(closed, opened), high=max(closed, opened), normalize=False,
-    )  # fmt: skip
-
-
 def _state(form: RotationForm, *, closed: float, opened: float, rot_unit: str = "rad", unit: str = "1") -> tuple[Field, ...]:
     """Native proprio: gripper point and orientation in the base frame, measured opening of the gripper."""
-    return (
-        Field(name="eef_pos", width=3, unit="m", frame="base"),
-        Field(
-            name="eef_rot", width=4 if "quat" in form else 3, unit="1" if "quat" in form else rot_unit, frame="base",
-            rotation=form,
-        ),
-        Field(name="gripper", width=1, unit=unit, closed=closed, opened=opened),
-    )  # fmt: skip
+    return eef_pos(), eef_rot(form, rot_unit), gripper_state(closed=closed, opened=opened, unit=unit)
 
 
 def _arm(
@@ -76,43 +53,43 @@ def _arm(
 _ARMS = (
     _arm(
         "sim_panda",
-        (_pos(), _rot("rpy"), _gripper(closed=0.0, opened=1.0)),
+        (delta_pos(), delta_rot("rpy"), gripper(closed=0.0, opened=1.0)),
         _state("quat_xyzw", closed=0.0, opened=1.0),
         center_x=0.50, table_z=0.0, mounting="opposite the arm",
     ),
     _arm(
         "sim_sawyer",
-        (_pos(), _rot("rpy"), _gripper(closed=1.0, opened=-1.0)),
+        (delta_pos(), delta_rot("rpy"), gripper(closed=1.0, opened=-1.0)),
         _state("quat_wxyz", closed=1.0, opened=0.0),
         center_x=0.60, table_z=-0.10, mounting="opposite the arm, to its left",
     ),
     _arm(
         "sim_ur5e",
-        (_pos("cm"), _rot("axis_angle"), _gripper(closed=1.0, opened=0.0)),
+        (delta_pos("cm"), delta_rot("axis_angle"), gripper(closed=1.0, opened=0.0)),
         _state("quat_wxyz", closed=1.0, opened=0.0),
         center_x=0.50, table_z=0.0, mounting="opposite the arm, to its right",
     ),
     _arm(
         "sim_iiwa",
-        (_pos(absolute=True), _rot("quat_wxyz", "1", absolute=True), _gripper(closed=1.0, opened=0.0)),
+        (abs_pos(), abs_rot("quat_wxyz"), gripper(closed=1.0, opened=0.0)),
         _state("rpy", closed=1.0, opened=0.0),
         center_x=0.55, table_z=0.0, mounting="to the arm's right", control_hz=4.0,
     ),
     _arm(
         "sim_kinova3",
-        (_pos(frame="tool"), _rot("axis_angle", frame="tool"), _gripper(closed=100.0, opened=0.0, unit="percent")),
+        (delta_pos(frame="tool"), delta_rot("axis_angle", frame="tool"), gripper(closed=100.0, opened=0.0, unit="percent")),
         _state("quat_xyzw", closed=100.0, opened=0.0, unit="percent"),
         center_x=0.48, table_z=0.0, mounting="to the arm's left",
     ),
     _arm(
         "sim_jaco",
-        (_pos(), _rot("rpy", "deg"), _gripper(closed=-1.0, opened=1.0)),
+        (delta_pos(), delta_rot("rpy", "deg"), gripper(closed=-1.0, opened=1.0)),
         _state("rpy", closed=-1.0, opened=1.0, rot_unit="deg"),
         center_x=0.45, table_z=0.0, mounting="opposite the arm, high",
     ),
     _arm(
         "sim_vx300s",
-        (_pos(), _rot("rpy"), _gripper(closed=0.0, opened=1.0)),
+        (delta_pos(), delta_rot("rpy"), gripper(closed=0.0, opened=1.0)),
         _state("rpy", closed=0.0, opened=1.0),
         center_x=0.38, table_z=0.0, mounting="over the arm's shoulder",
     ),

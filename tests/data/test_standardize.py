@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from rtx.data.standardize import binarize_gripper, canonical_action, canonical_proprio, cut, reached_motion
+from rtx.data.standardize import (
+    absolute_gripper,
+    binarize_gripper,
+    canonical_action,
+    canonical_proprio,
+    cut,
+    pose_matrix,
+    reached,
+    reached_motion,
+)
 
 
 @given(values=st.lists(st.floats(0, 1), max_size=30))
@@ -65,3 +74,39 @@ def test_gripper_is_clipped_and_rot6d_is_two_columns():
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
 def test_binarize_of_a_constant(value):
     assert binarize_gripper(np.full(4, value)).tolist() == [value] * 4
+
+
+@pytest.mark.parametrize(
+    ("relative", "expected"),
+    [
+        ([0, 0, 1, 0, -1, 0.05], [1, 1, 0, 0, 1, 1]),
+        ([0, -0.5, 0, 0.2], [0, 1, 1, 0]),
+        ([0, 0.1, -0.1], [1, 1, 1]),
+        ([], []),
+    ],
+)
+def test_relative_gripper_commands_are_carried_forward(relative, expected):
+    """Close is positive; before the first command the gripper is the other way; no command at all: open."""
+    assert absolute_gripper(np.array(relative, np.float64)).tolist() == expected
+
+
+def test_poses_stored_column_after_column():
+    pose = np.tile(np.eye(4), (3, 1, 1))
+    pose[:, :3, :3], pose[:, :3, 3] = Rotation.random(3, random_state=1).as_matrix(), np.arange(9).reshape(3, 3)
+    pos, rot = pose_matrix(np.swapaxes(pose, 1, 2).reshape(3, 16).astype(np.float32).astype(np.float64))
+    np.testing.assert_array_equal(pos, pose[:, :3, 3])
+    np.testing.assert_allclose(rot, pose[:, :3, :3], atol=1e-6)
+    np.testing.assert_allclose(rot @ np.swapaxes(rot, 1, 2), np.tile(np.eye(3), (3, 1, 1)), atol=1e-12)
+
+
+def test_reached_keeps_the_terminate_of_the_step_it_drops():
+    trajectory = {"_frame_index": np.arange(4), "other": np.arange(4)}
+    pos, rot = np.arange(12.0).reshape(4, 3), Rotation.random(4, random_state=2).as_matrix()
+    result = reached(trajectory, pos=pos, rot=rot, gripper=np.ones(4), opening=None, terminate=np.array([0, 0, 0, 1]))
+    assert result["other"].tolist() == result["_frame_index"].tolist() == [0, 1, 2]
+    assert result["action"][:, 7].tolist() == [0, 0, 1]
+    assert result["action"][:, :3].tolist() == [[3.0] * 3] * 3
+    assert not result["proprio"][:, 9].any()
+    short = reached(trajectory, pos=pos[:1], rot=None, gripper=None, opening=None)
+    assert short["action"].shape == (0, 8)
+    assert short["_frame_index"].shape == (0,)

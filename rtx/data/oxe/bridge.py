@@ -64,3 +64,5 @@ BRIDGE_DATASET = DatasetRecord(
         "feature descriptions inside the published features.json are left over from a template and wrong",
     ),
 )
+
+BRIDGE: tuple[DatasetRecord, ...] = (BRIDGE_DATASET,)
