@@ -30,7 +30,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +71,8 @@ def main() -> None:
 
 def compete(args: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
     """Rounds of every contender, by name. A contender that cannot run says why and is left out."""
-    workers = {name: _start(name, args) for name in args.contenders if args.size == 256 or "no resize" not in name}
+    names = [name for name in args.contenders if args.size == 256 or "no resize" not in name]
+    workers = {name: worker for name in names if (worker := _start(name, args))}
     results: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
     for _ in range(args.rounds):
         for name, worker in workers.items():
@@ -77,21 +80,20 @@ def compete(args: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
             assert worker.stdout is not None
             worker.stdin.write("go\n")
             worker.stdin.flush()
-            if line := worker.stdout.readline():
-                results[name].append(json.loads(line))
+            results[name].append(json.loads(worker.stdout.readline()))
     for worker in workers.values():
         worker.communicate()
-    return {name: rounds for name, rounds in results.items() if len(rounds) == args.rounds}
+    return results
 
 
-def _start(name: str, args: argparse.Namespace) -> subprocess.Popen[str]:
+def _start(name: str, args: argparse.Namespace) -> subprocess.Popen[str] | None:
+    """A contender that is warm: compiled, its shuffle buffer full. None if it cannot run; it has said why."""
     program = [sys.executable, __file__, "--run", name, "--folder", str(args.folder)]
     for option in ("size", "batch", "shuffle", "seconds"):
         program += [f"--{option}", str(getattr(args, option))]
     worker = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert worker.stdout is not None
-    worker.stdout.readline()  # it is warm: compiled, shuffle buffer full
-    return worker
+    return worker if worker.stdout.readline() == "warm\n" else None
 
 
 def serve(args: argparse.Namespace) -> None:
@@ -171,24 +173,25 @@ def decode_limit(args: argparse.Namespace) -> Callable[[], int]:
     split = PreparedSet.open(loader_data.prepared_set(args.folder)[1]).split("train")
     frames = [Frames(split, role, size=None, files=ShardFiles(), label="") for role in split.images]
     encoded = [bytes(data) for one in frames for _, data in one.encoded(np.arange(2000))]
-    num_frames = args.batch * HISTORY * len(frames)
-    turn = itertools.cycle(range(0, len(encoded) - num_frames, num_frames))
+    buffers = threading.local()
 
-    def work(first: int, stop: int) -> None:
-        buffer = np.zeros((args.size, args.size, 3), np.uint8)
-        for data in encoded[first:stop]:
+    def work(first: int) -> None:
+        if not hasattr(buffers, "picture"):
+            buffers.picture = np.zeros((args.size, args.size, 3), np.uint8)
+        for data in encoded[first : first + 16]:
             if args.size == 256:
-                simplejpeg.decode_jpeg(data, buffer=buffer)
+                simplejpeg.decode_jpeg(data, buffer=buffers.picture)
             else:
-                decode(data, (args.size, args.size), out=buffer)
+                decode(data, (args.size, args.size), out=buffers.picture)
+
+    pool = ThreadPoolExecutor(2)
+    firsts = itertools.cycle(range(0, len(encoded), 16))
+    pending = deque(pool.submit(work, first) for first in itertools.islice(firsts, 16))
 
     def next_batch() -> int:
-        first = next(turn)
-        middle, stop = first + num_frames // 2, first + num_frames
-        other = threading.Thread(target=work, args=(first, middle))
-        other.start()
-        work(middle, stop)
-        other.join()
+        for _ in range(args.batch * HISTORY * len(frames) // 16):
+            pending.popleft().result()
+            pending.append(pool.submit(work, next(firsts)))
         return args.batch
 
     return next_batch

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Int32, Int64
 
 from rtx.data.frames import Frames, ShardFiles
+from rtx.data.memory import PictureMemory
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.order import mix
 from rtx.data.windows import Windows, windows
@@ -29,6 +30,8 @@ Tokenize = Callable[[Sequence[str]], np.ndarray]
 """Texts to int32 [n, l], the same l always, 0 = padding (`rtx.models.text`)."""
 PADDING_SAMPLE = -1
 """`Batch.sample` of rows that only fill up the last batch of a pass; their `action_mask` is False."""
+
+_MAX_FREE_PICTURES = 4  # batches whose memory waits for its next use: as many as are in flight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +62,15 @@ class Assembler:
             if split in entry.prepared.splits
         }
         self._texts = _Texts(tokenize)
+        self._memory = PictureMemory(max_free=_MAX_FREE_PICTURES * len(roles))
         self._text_width = self._texts.tokens(mixture.entries[0].prepared.languages[:1] or ("",)).shape[1]
 
     def empty(self, num_rows: int) -> Batch:
-        """A batch to be filled. Fresh memory each time: jax may keep a host array instead of copying it."""
+        """A batch to be filled. Its pictures hold anything until then: their memory is used again (`rtx.data.memory`)."""
         c, n = self.contract, num_rows
         pixels = (n, c.history, *c.image_size, 3)
         return Batch(
-            images={role: np.zeros(pixels, np.uint8) for role in c.roles},
+            images={role: self._memory.array(pixels) for role in c.roles},
             image_mask={role: np.zeros((n, c.history), bool) for role in c.roles},
             history_mask=np.zeros((n, c.history), bool),
             proprio=np.zeros((n, c.history, sum(f.width for f in c.proprio)), np.float32),
@@ -97,22 +101,23 @@ class Assembler:
         batch.action[rows] = table.normalize_action(table.chunk(at))
         batch.action_mask[rows] = at.chunk_mask[..., None] & table.action_mask
         batch.text[rows] = self._texts.tokens(table.instructions(steps, plan.number))
-        for role, frames in table.frames.items():
-            batch.image_mask[role][rows] = at.history_mask & frames.present(at.history)
-            _fill_pictures(batch.images[role], frames, at, rows)
+        for role, images in batch.images.items():
+            if frames := table.frames.get(role):
+                batch.image_mask[role][rows] = at.history_mask & frames.present(at.history)
+                _fill_pictures(images, frames, at, rows)
+            else:
+                images[rows] = 0
 
 
 def _fill_pictures(images: np.ndarray, frames: Frames, at: Windows, rows: np.ndarray) -> None:
     """Decodes each different frame once and copies it to everywhere it is seen."""
     history = at.history.shape[1]
-    flat = images.reshape(-1, *images.shape[2:])
-    places = (rows[:, None] * history + np.arange(history)).reshape(-1)
-    different, which = np.unique(at.history, return_inverse=True)
-    which = which.reshape(-1)
-    seen_at = np.split(places[np.argsort(which, kind="stable")], np.cumsum(np.bincount(which))[:-1])
-    for i, picture in frames.decoded(different):
-        for place in seen_at[i]:
-            flat[place] = picture
+    seen_at: dict[int, list[int]] = {}  # row of the step table -> frames of the batch
+    for row, first in zip(at.history.tolist(), (rows * history).tolist(), strict=True):
+        for t, step in enumerate(row):
+            seen_at.setdefault(step, []).append(first + t)
+    different = np.fromiter(seen_at, np.int64, len(seen_at))
+    frames.fill(different, images.reshape(-1, *images.shape[2:]), list(seen_at.values()))
 
 
 class _Table:

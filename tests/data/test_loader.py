@@ -146,6 +146,18 @@ def test_threads_and_cache_and_prefetch_change_nothing(mixture: Mixture):
     assert stream(num_threads=3, cache_bytes=10**6) == expected
 
 
+def test_a_batch_that_is_kept_stays_as_it_came(mixture: Mixture):
+    """The memory of pictures is used again, but only when nobody holds them any more."""
+    with Loader(mixture, **OPTIONS) as loader:
+        kept, came = [], []
+        for i in range(40):
+            batch = next(loader)
+            if i % 3 == 0:
+                kept.append(batch)
+                came.append(batch_digest(batch))
+    assert [batch_digest(batch) for batch in kept] == came
+
+
 @pytest.mark.parametrize("num_hosts", [1, 2, 3, 6])
 def test_hosts_one_after_the_other_are_the_one_host_batch(mixture: Mixture, num_hosts: int):
     with Loader(mixture, **OPTIONS) as whole:
