@@ -81,6 +81,12 @@ def feature(kind: str, shape: Sequence[int] = (), *, dtype: str = "float32") -> 
     return {"pythonClassName": f"{base}tensor_feature.Tensor", "tensor": body}
 
 
+def listed(leaf: Mapping[str, Any], length: int = -1) -> dict[str, Any]:
+    """A list of `leaf` inside a step or an example; -1: of any length."""
+    name = "tensorflow_datasets.core.features.sequence_feature.Sequence"
+    return {"pythonClassName": name, "sequence": {"feature": leaf, "length": str(length)}}
+
+
 def features_json(leaves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """`leaves`: path under the episode ("steps/action", ...) -> `feature(...)`."""
     tree: dict[str, Any] = {}
@@ -90,7 +96,8 @@ def features_json(leaves: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         for parent in parents:
             node = node.setdefault(parent, {})
         node[last] = leaf
-    return _features_dict({k: v for k, v in tree.items() if k != "steps"}, _features_dict(tree.get("steps", {})))
+    steps = _features_dict(tree["steps"]) if "steps" in tree else None
+    return _features_dict({k: v for k, v in tree.items() if k != "steps"}, steps)
 
 
 def _features_dict(tree: Mapping[str, Any], steps: Any = None) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def info_text(record: DatasetRecord) -> str:
         f"{record.name}: {record.title or '(no title)'}",
         f"  robot          {robot.name}, {robot.morphology}, {robot.control_hz:g} Hz",
         f"  licence        {record.license or 'not stated'}",
-        f"  record from    {record.file or record.standardize.__module__}, {record.standardize.__name__}",
+        f"  record from    {_origin(record)}",
         f"  splits         train from {record.train_split!r}; validation from {record.val_split!r}, else 5 % held out",
         f"  instruction    {', '.join(record.instructions) or 'none'}",
         "  cameras",
@@ -241,6 +241,13 @@ def _field_lines(fields: Sequence[Field]) -> list[str]:
         form = f", {f.rotation}" if f.rotation else ""
         lines.append(f"    {f.name:<12} [{f.width}] {f.unit}, frame {f.frame}{form}{polarity}")
     return lines
+
+
+def _origin(record: DatasetRecord) -> str:
+    function = record.standardize
+    if function is None:
+        return f"{record.file or 'the program'}, without actions"
+    return f"{record.file or function.__module__}, {function.__name__}"
 
 
 def _known(names: Sequence[str], mask: Sequence[bool]) -> str:

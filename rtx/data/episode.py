@@ -15,8 +15,11 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from rtx.data.example import Example
-from rtx.data.features import STEPS, FeatureSpec
+from rtx.data.features import FeatureSpec
+from rtx.data.leaves import decode_leaf, is_varying_tensor
 from rtx.data.record import DatasetRecord, Trajectory
+from rtx.data.resample import resample
+from rtx.data.texts import decode_text
 from rtx.errors import UserError, WorldError
 from rtx.spec import Layout
 
@@ -30,6 +33,7 @@ class Episode:
     action: Float32[np.ndarray, "s a"]
     proprio: Float32[np.ndarray, "s p"]
     instructions: tuple[tuple[str, ...], ...]  # for each instruction key, one per step
+    targets: tuple[tuple[str, ...], ...]  # for each target key, one per step
     spans: Mapping[str, Int[np.ndarray, "s 2"]]
 
 
@@ -43,16 +47,27 @@ def read_episode(
     example = Example(payload, offset=offset, where=where)
     trajectory, num_steps = decode_trajectory(example, record=record, features=features, index=index, where=where)
     spans = {
-        role: _spans(example, f"{STEPS}/{key.path}", num_steps, payload, offset, where) for role, key in record.images.items()
+        role: _spans(example, record.full_path(key.path), num_steps, payload, offset, where)
+        for role, key in record.images.items()
     }
     if record.keep is not None and not _run(record.keep, trajectory, record, where):
         return None
-    result = _run(record.standardize, trajectory, record, where, **record.options()) if num_steps else _nothing(record.layout)
+    if record.standardize is None or not num_steps:
+        result = {**trajectory, **_nothing(record.layout, num_steps)}
+    else:
+        result = _run(record.standardize, trajectory, record, where, **record.options())
     frames = _checked(result, num_steps, record, where)
+    if record.stride > 1:
+        result = resample(result, record.layout, record.stride)
+        frames = result["_frame_index"]
+    texts = {
+        path: _texts(result, len(frames), path, record, features, where) for path in (*record.instructions, *record.targets)
+    }
     return Episode(
         action=result["action"].astype(np.float32),
         proprio=result["proprio"].astype(np.float32),
-        instructions=tuple(_instructions(result, frames, key, record, features, where) for key in record.instructions),
+        instructions=tuple(texts[path] for path in record.instructions),
+        targets=tuple(texts[path] for path in record.targets),
         spans={role: table[frames] for role, table in spans.items()},
     )
 
@@ -61,44 +76,40 @@ def decode_trajectory(
     example: Example, *, record: DatasetRecord, features: Mapping[str, FeatureSpec], index: int, where: str
 ) -> tuple[Trajectory, int]:
     """The record's keys as a `Trajectory` and its number of steps. Arrays may be read-only views of the payload."""
-    paths = list(dict.fromkeys([*record.keys, *record.instructions]))
-    leaves = {path: _decode(example, features[f"{STEPS}/{path}"], where) for path in paths}
+    paths = dict.fromkeys([*record.keys, *record.instructions, *record.targets])
+    specs = [spec for path in paths if (spec := record.find(features, path)) is not None]  # `validate` has found them all
+    stepwise = [spec for spec in specs if spec.in_steps == (record.entries == "episodes")]
+    leaves = {spec.path: decode_leaf(example, spec, where) for spec in stepwise if not is_varying_tensor(spec)}
     num_steps = _num_steps(leaves, example, record, where)
+    for spec in filter(is_varying_tensor, stepwise):
+        leaves[spec.path] = decode_leaf(example, spec, where, num_steps=num_steps)
     trajectory: Trajectory = {}
     for path, array in leaves.items():
-        _put(trajectory, features[f"{STEPS}/{path}"].names[1:], array)
-    for path in record.metadata:
-        value = _decode(example, features[path], where)
+        _put(trajectory, _names(features[path]), array)
+    outside = dict.fromkeys([*record.metadata, *(spec.path for spec in specs if spec.path not in leaves)])
+    for path in outside:
+        value = decode_leaf(example, features[path], where)
         if len(value) != 1:
             raise WorldError(f"{where}, key {path!r}: holds {len(value)} values, expected one an episode")
-        _put(trajectory.setdefault("traj_metadata", {}), features[path].names, np.repeat(value, num_steps, axis=0))
+        _put(trajectory, ("traj_metadata", *features[path].names), np.repeat(value, num_steps, axis=0))
     trajectory["_len"] = np.full(num_steps, num_steps, np.int64)
     trajectory["_traj_index"] = np.full(num_steps, index, np.int64)
     trajectory["_frame_index"] = np.arange(num_steps)
     return trajectory, num_steps
 
 
-def _decode(example: Example, spec: FeatureSpec, where: str) -> np.ndarray:
-    """One leaf, stacked over steps. TFDS keeps every float as float32 and every integer and bool as int64."""
-    if spec.dtype == "string":
-        flat = np.empty(len(strings := example.strings(spec.path)), object)
-        flat[:] = strings
-    elif spec.dtype.startswith(("float", "bfloat")):
-        flat = example.floats(spec.path).astype(np.float32 if spec.dtype == "bfloat16" else spec.dtype, copy=False)
-    else:
-        flat = example.ints(spec.path).astype(spec.dtype)
-    if spec.is_ragged or spec.size == 0 or len(flat) % spec.size:
-        raise WorldError(f"{where}, key {spec.path!r}: {len(flat)} numbers are not a whole number of steps of {spec}")
-    return flat.reshape(-1, *(n or 0 for n in spec.shape))
-
-
 def _num_steps(leaves: Mapping[str, np.ndarray], example: Example, record: DatasetRecord, where: str) -> int:
     counts = {path: len(array) for path, array in leaves.items()}
     if not counts:
-        counts = {key.path: len(example.spans(f"{STEPS}/{key.path}")[0]) for key in record.images.values()}
+        counts = {key.path: len(example.spans(record.full_path(key.path))[0]) for key in record.images.values()}
     if len(set(counts.values())) > 1:
         raise WorldError(f"{where}: its keys have different numbers of steps: {counts}")
     return next(iter(counts.values()), 0)
+
+
+def _names(spec: FeatureSpec) -> tuple[str, ...]:
+    """Where a leaf is in the trajectory."""
+    return spec.names[1:] if spec.in_steps else spec.names
 
 
 def _put(tree: dict[str, Any], names: tuple[str, ...], value: Any) -> None:
@@ -143,11 +154,10 @@ def _run(function: Any, trajectory: Trajectory, record: DatasetRecord, where: st
         ) from error
 
 
-def _nothing(layout: Layout) -> Trajectory:
+def _nothing(layout: Layout, num_steps: int) -> Trajectory:
     return {
-        "action": np.zeros((0, layout.action.width), np.float32),
-        "proprio": np.zeros((0, layout.proprio_width), np.float32),
-        "_frame_index": np.zeros(0, np.int64),
+        "action": np.zeros((num_steps, layout.action.width), np.float32),
+        "proprio": np.zeros((num_steps, layout.proprio_width), np.float32),
     }
 
 
@@ -182,24 +192,31 @@ def _checked(result: Trajectory, num_steps: int, record: DatasetRecord, where: s
     return frames
 
 
-def _instructions(
-    result: Trajectory, frames: np.ndarray, key: str, record: DatasetRecord, features: Mapping[str, FeatureSpec], where: str
+def _texts(
+    result: Trajectory, num_steps: int, path: str, record: DatasetRecord, features: Mapping[str, FeatureSpec], where: str
 ) -> tuple[str, ...]:
-    if not len(frames):
+    """The text of each kept step at `path`. Most episodes repeat one text, so each different value is decoded once."""
+    if not num_steps:
         return ()
+    spec = record.find(features, path)
+    assert spec is not None
+    stepwise = spec.in_steps or record.entries == "examples"
     value: Any = result
-    for name in features[f"{STEPS}/{key}"].names[1:]:
+    for name in _names(spec) if stepwise else ("traj_metadata", *spec.names):
         value = value.get(name) if isinstance(value, dict) else None
-    if value is None or len(value) != len(frames):
-        raise UserError(f"record {record.name!r}: standardize did not keep {key!r} with {len(frames)} steps")
-    unique = {raw: _text(raw, key, where) for raw in set(value.tolist())}
-    return tuple(unique[raw] for raw in value.tolist())
+    if value is None or len(value) != num_steps:
+        raise UserError(f"record {record.name!r}: standardize did not keep {path!r} with {num_steps} steps")
+    known: dict[Any, str] = {}
+    texts = []
+    for raw in value:
+        key = _hashable(raw)
+        if key not in known:
+            known[key] = decode_text(raw, path, where)
+        texts.append(known[key])
+    return tuple(texts)
 
 
-def _text(raw: bytes | str, key: str, where: str) -> str:
-    if isinstance(raw, str):
-        return raw
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise WorldError(f"{where}, key {key!r}: the instruction {raw[:40]!r} is not UTF-8 text") from error
+def _hashable(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return tuple(map(_hashable, value)) if value.dtype == object else value.tobytes()
+    return value

@@ -59,6 +59,9 @@ class Example:
     def keys(self) -> tuple[str, ...]:
         return tuple(self._lists)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._lists
+
     def kind(self, key: str) -> Kind:
         """Which list `key` holds; "empty" for a key that is absent or has no list."""
         return self._lists[key].kind if key in self._lists else "empty"

@@ -3,7 +3,7 @@
     <root>/<name>/<version>/features.json, dataset_info.json, <name>-<split>.tfrecord-00000-of-00012, ...
 
 A leaf under `steps/` is stored stacked: a number of shape [...] as one flat list over all steps, an image or string as one
-byte string per step, bool as int64, all under the key `steps/a/b`. Nothing here opens a shard.
+byte string per step, bool as int64, all under the key `steps/a/b` (`rtx.data.leaves`). Nothing here opens a shard.
 """
 
 from __future__ import annotations
@@ -27,13 +27,18 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
-    """One leaf. `names` is the way to it (a name may hold a slash itself); `shape` is per step, None where it varies."""
+    """One leaf. `names` is the way to it (a name may hold a slash itself); `shape` is per step, None where it varies.
+
+    The first `num_sequences` dimensions of `shape` are sequences inside the step (inside the episode, for leaves outside the
+    steps), the others a tensor's own. TFDS stores the two in different ways.
+    """
 
     names: tuple[str, ...]
     kind: LeafKind
     dtype: str
     shape: tuple[int | None, ...]
     encoding: str  # "none", "zlib", "bytes"; of images "jpeg", "png", "" if not said
+    num_sequences: int = 0
 
     @property
     def path(self) -> str:
@@ -43,6 +48,15 @@ class FeatureSpec:
     @property
     def is_ragged(self) -> bool:
         return self.kind != "image" and None in self.shape
+
+    @property
+    def in_steps(self) -> bool:
+        return self.names[0] == STEPS
+
+    @property
+    def tensor_shape(self) -> tuple[int | None, ...]:
+        """Of one item of the innermost sequence."""
+        return self.shape[self.num_sequences :]
 
     @property
     def size(self) -> int:
@@ -104,15 +118,13 @@ def read_features(path: Path) -> dict[str, FeatureSpec]:
 
 
 def features_of(tree: Any, *, where: str) -> dict[str, FeatureSpec]:
-    """The leaves of a feature description as JSON. Raises WorldError if it is none, UserError if it has no steps."""
+    """The leaves of a feature description as JSON. Raises WorldError if it is none."""
     try:
         leaves = {leaf.path: leaf for leaf in _leaves(_root(tree), (), ())}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WorldError(f"{where}: not a TFDS feature description ({error!r})") from error
-    if not any(path.startswith(f"{STEPS}/") for path in leaves):
-        raise UserError(
-            f"{where}: no leaf under {STEPS}/, so this is not an RLDS data set; it has {', '.join(leaves) or 'nothing'}"
-        )
+    if not leaves:
+        raise WorldError(f"{where}: a feature description without a single feature")
     return leaves
 
 
@@ -190,7 +202,7 @@ def _leaf(node: Mapping[str, Any], names: tuple[str, ...], outer: tuple[int | No
         kind, dtype = "text", "string"
     elif "classLabel" in node:
         kind, dtype = "tensor", "int64"
-    return FeatureSpec(names=names, kind=kind, dtype=dtype, shape=shape, encoding=encoding)
+    return FeatureSpec(names=names, kind=kind, dtype=dtype, shape=shape, encoding=encoding, num_sequences=len(outer))
 
 
 def _shape(node: Mapping[str, Any]) -> tuple[int | None, ...]:

@@ -2,6 +2,7 @@
 
     <out>/<split>/action.npy float32 [S, a]   proprio.npy float32 [S, p]   language_id.npy int32 [S, l]   shard.npy int32 [S]
                   episode_start.npy int64 [E + 1]    <role>_offset.npy int64 [S]    <role>_length.npy int32 [S]
+                  target_id.npy int32 [S, m], of sets with answers
 
 Memory: one part. The manifest comes last; without it the columns do not exist for anybody.
 """
@@ -85,6 +86,7 @@ def merge(
         "version": source.version,
         "embodiment": to_json(record.embodiment),
         "layout": to_json(record.layout),
+        "targets": list(record.targets),
         "choices": dict(record.choices),
         "unsettled": {switch.name: switch.question for switch in record.unsettled()},
         "images": {role: {"path": key.path, "channel_order": key.channel_order} for role, key in record.images.items()},
@@ -128,6 +130,8 @@ def _layout(record: DatasetRecord) -> dict[str, tuple[Any, tuple[int, ...]]]:
         "language_id": (np.int32, (len(record.instructions),)),
         "shard": (np.int32, ()),
     }
+    if record.targets:
+        columns["target_id"] = (np.int32, (len(record.targets),))
     for role in record.images:
         columns |= {f"{role}_offset": (np.int64, ()), f"{role}_length": (np.int32, ())}
     return columns
@@ -148,8 +152,10 @@ def _append(
     ids = np.array([merged.languages.setdefault(text, len(merged.languages)) for text in meta.languages], np.int32)
     columns["action"].write(arrays["action"][rows])
     columns["proprio"].write(arrays["proprio"][rows])
-    language = arrays["language"][rows]
-    columns["language_id"].write(ids[language] if len(ids) else language)
+    for column, name in (("language_id", "language"), ("target_id", "target")):
+        if column in columns:
+            local = arrays[name][rows]
+            columns[column].write(ids[local] if len(ids) else local)
     columns["shard"].write(np.full(int(rows.sum()), number, np.int32))
     for role in record.images:
         spans = arrays[f"spans_{role}"][rows]

@@ -24,7 +24,7 @@ from rtx.files import read_json
 from rtx.images import ChannelOrder
 from rtx.spec import Embodiment, Layout, Statistics, embodiment_from_json, layout_from_json, statistics_from_json
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 LANGUAGES = "languages.json"
 
@@ -72,6 +72,11 @@ class PreparedSplit:
         """Into `PreparedSet.languages`, one column per instruction key of the record."""
         return self._column("language_id")
 
+    @functools.cached_property
+    def target_id(self) -> Int32[np.ndarray, "s m"]:
+        """Into `PreparedSet.languages`, one column per key of `PreparedSet.targets`; only of sets that have some."""
+        return self._column("target_id")
+
     def image(self, role: str) -> ImageIndex:
         """Raises UserError for a camera the set does not have."""
         if role not in self.images:
@@ -115,6 +120,7 @@ class PreparedSet:
     counts: Mapping[str, Mapping[str, Any]]
     splits: Mapping[str, Mapping[str, Any]]
     shards: tuple[Mapping[str, Any], ...]
+    targets: tuple[str, ...] = ()  # keys of the texts to answer; empty for sets without questions
 
     @classmethod
     def open(cls, path: Path, record: DatasetRecord | None = None, *, source: Path | None = None) -> PreparedSet:
@@ -147,6 +153,7 @@ class PreparedSet:
             counts=manifest["counts"],
             splits=manifest["splits"],
             shards=tuple(manifest["shards"]),
+            targets=tuple(manifest["targets"]),
         )
 
     @property
@@ -155,7 +162,7 @@ class PreparedSet:
 
     @functools.cached_property
     def languages(self) -> tuple[str, ...]:
-        """Every instruction once; "" is no instruction."""
+        """Every instruction and every text to answer once; "" is no instruction."""
         return tuple(read_json(self.path / LANGUAGES))
 
     def split(self, name: str) -> PreparedSplit:

@@ -15,13 +15,18 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rtx.data.features import STEPS, FeatureSpec
 from rtx.data.fingerprint import USER_MODULE, source_of
 from rtx.errors import UserError, unknown_name
 from rtx.images import ChannelOrder
 from rtx.spec import CAMERA_ROLES, CANONICAL, Embodiment, Layout, to_json
+
+NO_ACTION = CANONICAL.without(*(field.name for field in CANONICAL.action.fields), "proprio")
+"""The layout of a data set that knows neither action nor proprio: pictures and texts."""
+
+_TEXT_NUMBERS = ("int32", "int64", "uint8")  # integers that spell a text, as in language_table
 
 Trajectory = dict[str, Any]
 """One episode, dlimp's way: nested dictionaries of arrays stacked over steps, and `_len`, `_traj_index`, `_frame_index`
@@ -56,12 +61,18 @@ class Switch:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRecord:
-    """One data set. All paths are relative to `steps/`.
+    """One data set. All paths are relative to `steps/`; what is not there may be a path outside the steps, repeated over them.
 
+    `entries`: what one entry of the files is, an episode or (captions, VQA in TFDS form) a single example without `steps/`:
+    then paths are relative to the entry itself, and each entry becomes an episode of one step.
     `keys`: the arrays `standardize` reads and their shape per step; only these (and the instructions) are decoded.
     `standardize`: dlimp's convention. Takes a `Trajectory` with those keys and one keyword argument per switch, returns one
     with "action" [T', a] and "proprio" [T', p] in the record's `layout`; steps it drops it cuts from every stacked array alike.
-    `instructions`: keys of the instruction; of several, one that is not empty is drawn for each sample.
+    None for a set without action (its `layout` is then `NO_ACTION`): every step is kept.
+    `instructions`: keys of the instruction; of several, one that is not empty is drawn for each sample. A string (UTF-8), or
+    integers that spell one (code points or UTF-8, padded with 0), or a list of strings (see `targets`).
+    `targets`: keys of the text to answer, of sets with questions. Of a list of answers the most frequent is taken, of equally
+    frequent ones the first.
     `metadata`: keys outside the steps, full path, repeated over steps under "traj_metadata".
     `keep`: False filters an episode out (counted), before it is standardized.
     """
@@ -70,13 +81,16 @@ class DatasetRecord:
     embodiment: Embodiment
     images: Mapping[str, ImageKey]  # role -> key
     instructions: tuple[str, ...]
-    keys: Mapping[str, tuple[int, ...]]
-    standardize: Callable[..., Trajectory]
+    keys: Mapping[str, tuple[int | None, ...]]
+    standardize: Callable[..., Trajectory] | None
     layout: Layout = CANONICAL
+    entries: Literal["episodes", "examples"] = "episodes"
+    targets: tuple[str, ...] = ()
     metadata: tuple[str, ...] = ()
     keep: Callable[[Trajectory], bool] | None = None
     switches: tuple[Switch, ...] = ()
     choices: Mapping[str, str] = field(default_factory=dict)  # switch -> option; set by `choose`
+    stride: int = 1  # of so many steps, standardized, one is kept (`rtx.data.resample`); set by `at_hz`
     train_split: str = "train"
     val_split: str = "val"  # if the source lacks it, 5 % of the training episodes are held out
     title: str = ""
@@ -96,6 +110,8 @@ class DatasetRecord:
                 f"it has images of {sorted(self.images)}, its embodiment has cameras {sorted(self.embodiment.roles)}; "
                 "list the same in both: serving asks the robot for every camera of its embodiment"
             )
+        if self.standardize is None and (any(self.layout.action_mask) or any(self.layout.proprio_mask)):
+            problems.append("without a standardize function nothing is known of actions; pass layout=NO_ACTION")
         problems += [str(problem) for problem in _choice_problems(self)]
         if problems:
             raise UserError(f"record {self.name!r}: " + "; ".join(problems))
@@ -103,6 +119,14 @@ class DatasetRecord:
     def choose(self, choices: Mapping[str, str]) -> DatasetRecord:
         """The record with these switches set. Raises UserError for a switch or an option that it does not have."""
         return dataclasses.replace(self, choices={**self.choices, **choices})
+
+    def at_hz(self, hz: float) -> DatasetRecord:
+        """The record with every n-th step only, n such that its rate comes nearest `hz`; never faster than recorded."""
+        if not hz > 0:
+            raise UserError(f"record {self.name!r}: a rate of {hz} Hz; expected a positive number")
+        stride = max(1, round(self.embodiment.control_hz / hz))
+        slow = dataclasses.replace(self.embodiment, control_hz=self.embodiment.control_hz / stride)
+        return dataclasses.replace(self, stride=self.stride * stride, embodiment=slow)
 
     def options(self) -> dict[str, str]:
         """Every switch at its chosen or default option: the keyword arguments of `standardize`."""
@@ -112,12 +136,29 @@ class DatasetRecord:
         """Switches that nobody has set: what is assumed."""
         return tuple(switch for switch in self.switches if switch.name not in self.choices)
 
+    def full_path(self, path: str) -> str:
+        """The key in the Example of what lies in a step at `path`."""
+        return f"{STEPS}/{path}" if self.entries == "episodes" else path
+
+    def find(self, features: Mapping[str, FeatureSpec], path: str) -> FeatureSpec | None:
+        """The leaf `path` means: in the steps, else outside them."""
+        return features.get(self.full_path(path)) or features.get(path)
+
     def validate(self, features: Mapping[str, FeatureSpec], *, where: str) -> None:
         """Raises one UserError with everything in which the record and the data set's features disagree."""
-        checks = [_image_problem(features, role, key.path) for role, key in self.images.items()]
-        checks += [_key_problem(features, path, shape) for path, shape in self.keys.items()]
-        checks += [_text_problem(features, path) for path in self.instructions]
-        checks += [f"no key {path!r} outside the steps" for path in self.metadata if path not in features]
+        has_steps = any(spec.in_steps for spec in features.values())
+        if has_steps != (self.entries == "episodes"):
+            raise UserError(
+                f"data set at {where}: the record {self.name!r} is for {self.entries}, but it has "
+                f"{'steps' if has_steps else 'no steps/, so it is not an RLDS data set'}; it has {', '.join(features)}"
+            )
+        checks = [_image_problem(self, features, role, key.path) for role, key in self.images.items()]
+        checks += [_key_problem(self, features, path, shape) for path, shape in self.keys.items()]
+        checks += [_text_problem(self, features, path, "instruction") for path in self.instructions]
+        checks += [_text_problem(self, features, path, "target") for path in self.targets]
+        checks += [
+            f"no key {path!r} outside the steps" for path in self.metadata if path not in features or features[path].in_steps
+        ]
         problems = [text for text in checks if text]
         if problems:
             keys = "\n  ".join(sorted(str(spec) for spec in features.values()))
@@ -141,8 +182,8 @@ class DatasetRecord:
         for name in ("standardize", "keep", "file", "notes", "title", "license", "other_names", "switches", "choices"):
             del plain[name]
         plain["options"] = self.options()
-        text = json.dumps(to_json(plain), sort_keys=True) + source_of(self.standardize)
-        text += source_of(self.keep) if self.keep else ""
+        text = json.dumps(to_json(plain), sort_keys=True)
+        text += "".join(source_of(function) for function in (self.standardize, self.keep) if function)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -197,26 +238,32 @@ def _choice_problems(record: DatasetRecord) -> list[UserError]:
     return unknown + wrong
 
 
-def _image_problem(features: Mapping[str, FeatureSpec], role: str, path: str) -> str:
-    spec = features.get(f"{STEPS}/{path}")
+def _image_problem(record: DatasetRecord, features: Mapping[str, FeatureSpec], role: str, path: str) -> str:
+    spec = features.get(record.full_path(path))
     if spec is None:
-        there = [s.path.removeprefix(f"{STEPS}/") for s in features.values() if s.kind == "image"]
+        there = [_relative(s) for s in features.values() if s.kind == "image"]
         return f"camera {role!r}: {unknown_name('image key', path, there)}"
-    return "" if spec.kind == "image" else f"camera {role!r}: {path} is no image but {spec}"
+    return "" if spec.kind == "image" and not spec.num_sequences else f"camera {role!r}: {path} is no image but {spec}"
 
 
-def _key_problem(features: Mapping[str, FeatureSpec], path: str, shape: tuple[int, ...]) -> str:
-    spec = features.get(f"{STEPS}/{path}")
+def _key_problem(record: DatasetRecord, features: Mapping[str, FeatureSpec], path: str, shape: tuple[int | None, ...]) -> str:
+    spec = features.get(record.full_path(path))
     if spec is None:
-        there = [s.path.removeprefix(f"{STEPS}/") for s in features.values() if s.kind != "image"]
+        there = [_relative(s) for s in features.values() if s.kind != "image" and s.in_steps == (record.entries == "episodes")]
         return str(unknown_name("key", path, there))
-    if spec.kind == "image" or spec.shape != shape:
+    if spec.kind in ("image", "other") or spec.shape != shape:
         return f"key {path}: expected shape {list(shape)}, the data set has {spec}"
-    return "" if spec.encoding == "none" else f"key {path}: {spec.encoding} encoding cannot be read yet"
+    return ""
 
 
-def _text_problem(features: Mapping[str, FeatureSpec], path: str) -> str:
-    problem = _key_problem(features, path, ())
-    if problem or features[f"{STEPS}/{path}"].dtype == "string":
-        return f"instruction: {problem}" if problem else ""
-    return f"instruction: {path} is not a string but {features[f'{STEPS}/{path}']}"
+def _text_problem(record: DatasetRecord, features: Mapping[str, FeatureSpec], path: str, role: str) -> str:
+    spec = record.find(features, path)
+    if spec is None:
+        there = [_relative(s) for s in features.values() if s.dtype == "string"]
+        return f"{role}: {unknown_name('key', path, there)}"
+    spells = spec.dtype in _TEXT_NUMBERS and len(spec.shape) == 1
+    return "" if spec.dtype == "string" or spells else f"{role}: {path} is not a string but {spec}"
+
+
+def _relative(spec: FeatureSpec) -> str:
+    return spec.path.removeprefix(f"{STEPS}/")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,7 @@ class _Rows:
     action: list[np.ndarray] = field(default_factory=list)
     proprio: list[np.ndarray] = field(default_factory=list)
     language: list[np.ndarray] = field(default_factory=list)
+    target: list[np.ndarray] = field(default_factory=list)
     spans: dict[str, list[np.ndarray]] = field(default_factory=dict)
     heldout: list[bool] = field(default_factory=list)
     languages: dict[str, int] = field(default_factory=dict)
@@ -104,11 +105,16 @@ class _Rows:
             return
         self.action.append(episode.action)
         self.proprio.append(episode.proprio)
-        ids = [[self.languages.setdefault(text, len(self.languages)) for text in key] for key in episode.instructions]
-        self.language.append(np.array(ids, np.int32).reshape(-1, len(episode.action)).T)
+        self.language.append(self._ids(episode.instructions, len(episode.action)))
+        self.target.append(self._ids(episode.targets, len(episode.action)))
         for role, table in episode.spans.items():
             self.spans.setdefault(role, []).append(table)
         self.heldout.append(heldout)
+
+    def _ids(self, texts: Sequence[Sequence[str]], num_steps: int) -> np.ndarray:
+        """int32 [num_steps, keys]: each different text gets a number."""
+        ids = [[self.languages.setdefault(text, len(self.languages)) for text in key] for key in texts]
+        return np.array(ids, np.int32).reshape(-1, num_steps).T
 
     def quarantine(self, error: WorldError, count: int = 1) -> None:
         self.quarantined += count
@@ -146,8 +152,8 @@ def prepare_shard(task: ShardTask, on_episode: Callable[[], None] | None = None)
 
 
 def read_part(path: Path) -> tuple[PartMeta, Mapping[str, np.ndarray]]:
-    """Arrays are read when looked up: `action`, `proprio`, `language`, `episode_length`, `heldout`, `spans_<role>`, and the
-    statistics (`part_statistics`)."""
+    """Arrays are read when looked up: `action`, `proprio`, `language`, `target`, `episode_length`, `heldout`, `spans_<role>`,
+    and the statistics (`part_statistics`)."""
     arrays = np.load(path)
     return PartMeta.from_json(json.loads(arrays["meta"].tobytes())), arrays
 
@@ -229,6 +235,7 @@ def _arrays(rows: _Rows, record: DatasetRecord) -> dict[str, np.ndarray]:
         "action": action,
         "proprio": proprio,
         "language": np.concatenate([np.zeros((0, len(record.instructions)), np.int32), *rows.language]),
+        "target": np.concatenate([np.zeros((0, len(record.targets)), np.int32), *rows.target]),
         "episode_length": length,
         "heldout": heldout,
     }

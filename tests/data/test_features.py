@@ -31,6 +31,7 @@ def test_a_key_may_hold_a_slash_and_a_step_may_hold_a_sequence():
     assert leaves["steps/present/xyz"].names == ("steps", "present/xyz")
     assert leaves["steps/ragged"].shape == (None, 3)
     assert leaves["steps/ragged"].is_ragged
+    assert (leaves["steps/ragged"].num_sequences, leaves["steps/ragged"].tensor_shape) == (1, (3,))
     assert leaves["steps/fixed"].size == 15
 
 
@@ -67,19 +68,14 @@ def test_wrong_folders_say_what_is_there(tmp_path):
         open_source(tmp_path, "bridge_dataset")
 
 
-def test_no_rlds_and_no_feature_description_are_told_apart(tmp_path):
-    with pytest.raises(UserError, match="no leaf under steps/"):
-        features_of(_flat(), where="x")
-    (tmp_path / "features.json").write_text('{"featuresDict": {"features": {"a": 3}}}')
-    with pytest.raises(WorldError, match="not a TFDS feature description"):
-        read_features(tmp_path / "features.json")
+def test_a_file_that_describes_no_features_is_named(tmp_path):
+    for text in ('{"featuresDict": {"features": {"a": 3}}}', '{"featuresDict": {"features": {}}}'):
+        (tmp_path / "features.json").write_text(text)
+        with pytest.raises(WorldError, match=r"not a TFDS feature description|without a single feature"):
+            read_features(tmp_path / "features.json")
     (tmp_path / "features.json").write_text("{")
     with pytest.raises(WorldError, match="damaged"):
         read_features(tmp_path / "features.json")
-
-
-def _flat():
-    return {"pythonClassName": "x.FeaturesDict", "featuresDict": {"features": {"image": feature("image", (8, 8, 3))}}}
 
 
 def test_another_file_format_is_named(tmp_path):
