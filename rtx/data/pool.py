@@ -78,10 +78,15 @@ def _check_can_travel(tasks: Sequence[ShardTask]) -> None:
 def _start_worker(episodes: Any) -> None:
     global _episodes
     _episodes = episodes
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """For a spawned process: it ends when its parent does, whatever it is doing."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
