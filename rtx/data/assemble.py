@@ -57,8 +57,8 @@ class Assembler:
         self.caches_frames = num_frames * size[0] * size[1] * 3 <= cache_bytes
         self._files = ShardFiles()
         self._tables = {
-            i: _Table(entry, contract, split=split, files=self._files, keep=self.caches_frames)
-            for i, entry in enumerate(mixture.entries)
+            i: _Table(entry, contract, split=split, rows=kept.rows, files=self._files, keep=self.caches_frames)
+            for i, (entry, kept) in enumerate(zip(mixture.entries, mixture.kept(split), strict=True))
             if split in entry.prepared.splits
         }
         self._texts = _Texts(tokenize)
@@ -94,7 +94,7 @@ class Assembler:
         self._files.close()
 
     def _fill_entry(self, batch: Batch, table: _Table, plan: Plan, rows: np.ndarray) -> None:
-        steps = plan.window
+        steps = plan.window if table.rows is None else table.rows[plan.window].astype(np.int64)
         at = windows(table.episode_start, steps, history=self.contract.history, chunk=self.contract.chunk)
         batch.history_mask[rows] = at.history_mask
         batch.proprio[rows] = table.normalize_proprio(table.proprio[at.history])
@@ -123,8 +123,18 @@ def _fill_pictures(images: np.ndarray, frames: Frames, at: Windows, rows: np.nda
 class _Table:
     """One data set of the mixture, ready to be indexed by rows of its step table."""
 
-    def __init__(self, entry: MixtureEntry, contract: Contract, *, split: str, files: ShardFiles, keep: bool) -> None:
+    def __init__(
+        self,
+        entry: MixtureEntry,
+        contract: Contract,
+        *,
+        split: str,
+        rows: np.ndarray | None,
+        files: ShardFiles,
+        keep: bool,
+    ) -> None:
         prepared = entry.prepared
+        self.rows = rows  # of the step table that are samples; None: all
         part = prepared.split(split)
         # np.asarray: plain views of the maps; indexing an np.memmap itself costs several times as much.
         self.episode_start = np.asarray(part.episode_start)

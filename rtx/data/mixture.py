@@ -10,20 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from rtx.data.filters import NO_FILTERS, Filters, Kept, kept
 from rtx.data.order import Order, block_counts
 from rtx.data.prepared import PreparedSet
 from rtx.errors import UserError, unknown_name
-from rtx.spec import Contract
+from rtx.spec import Contract, to_json
 
 
 @dataclass(frozen=True, kw_only=True)
 class MixtureEntry:
-    """One data set of a mixture. `weight` > 0, relative to the others'."""
+    """One data set of a mixture. `weight` > 0, relative to the others'; `filters` leave out some of its steps as samples."""
 
     prepared: PreparedSet
     weight: float = 1.0
+    filters: Filters = NO_FILTERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Mixture:
 
     entries: tuple[MixtureEntry, ...]
     balance: bool = False
+    _kept: dict[str, tuple[Kept, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         problems = [
@@ -59,12 +62,21 @@ class Mixture:
         """Every instruction of every data set once, sorted: what a word tokenizer is built from."""
         return tuple(sorted({text for entry in self.entries for text in entry.prepared.languages}))
 
-    def num_steps(self, split: str) -> tuple[int, ...]:
-        """Steps, which are windows, of each data set's `split`; 0 where it has none. Raises UserError if no data set has it."""
+    def kept(self, split: str) -> tuple[Kept, ...]:
+        """The samples of each data set's `split` after its filters. Raises UserError if no data set has that split."""
         sets = [entry.prepared for entry in self.entries]
         if not any(split in prepared.splits for prepared in sets):
             raise unknown_name("split", split, {name for prepared in sets for name in prepared.splits})
-        return tuple(int(prepared.splits.get(split, {"num_steps": 0})["num_steps"]) for prepared in sets)
+        if split not in self._kept:
+            nothing = Kept(rows=None, num_steps=0, dropped={})
+            self._kept[split] = tuple(
+                kept(e.prepared, split, e.filters) if split in e.prepared.splits else nothing for e in self.entries
+            )
+        return self._kept[split]
+
+    def num_steps(self, split: str) -> tuple[int, ...]:
+        """Samples, which are steps that no filter drops, of each data set's `split`; 0 where it has none."""
+        return tuple(one.num_steps for one in self.kept(split))
 
     def shares(self) -> tuple[float, ...]:
         """The fraction of samples asked for from each data set; they sum to 1."""
@@ -94,7 +106,7 @@ class Mixture:
     def fingerprint(self, split: str) -> str:
         """Changes with anything that decides which samples come and what they hold: sets, their content, weights."""
         parts = [
-            (e.prepared.name, e.prepared.statistics.source, share, steps)
+            (e.prepared.name, e.prepared.statistics.source, share, steps, to_json(e.filters))
             for e, share, steps in zip(self.entries, self.shares(), self.num_steps(split), strict=True)
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -102,11 +114,12 @@ class Mixture:
     def describe(self, split: str = "train") -> str:
         """A table for people: per data set, episodes and steps of `split`, share asked for and realised, cameras."""
         counts = block_counts(self.names, self.shares())
-        lines = [f"{'data set':24} {'episodes':>8} {'steps':>9} {'share':>7} {'realised':>8}  cameras"]
-        for entry, steps, share, count in zip(self.entries, self.num_steps(split), self.shares(), counts, strict=True):
+        lines = [f"{'data set':24} {'episodes':>8} {'samples':>9} {'share':>7} {'realised':>8}  cameras"]
+        for entry, part, share, count in zip(self.entries, self.kept(split), self.shares(), counts, strict=True):
             num_episodes = entry.prepared.splits.get(split, {"num_episodes": 0})["num_episodes"]
             lines.append(
-                f"{entry.prepared.name:24} {num_episodes:8,} {steps:9,} {share:7.2%} {count / counts.sum():8.2%}"
+                f"{entry.prepared.name:24} {num_episodes:8,} {part.num_steps:9,} {share:7.2%} {count / counts.sum():8.2%}"
                 f"  {', '.join(entry.prepared.roles)}"
             )
+            lines += [f"{'':24} {n:,} steps left out: {name}" for name, n in part.dropped.items()]
         return "\n".join(lines)
