@@ -6,9 +6,10 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from rtx.errors import UserError, WorldError
 
@@ -39,7 +40,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
     """A binary file that appears under `path` only if the block ends well, with its bytes on disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")  # machines that share a disk share process ids
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -57,7 +58,14 @@ def write_json(path: Path, data: Any) -> None:
         file.write(json.dumps(data, indent=1).encode() + b"\n")
 
 
-def read_json(path: Path) -> Any:
+@runtime_checkable
+class Readable(Protocol):
+    """A Path, or something like it that is not on a disk."""
+
+    def read_bytes(self) -> bytes: ...
+
+
+def read_json(path: Readable) -> Any:
     """Raises UserError if the file is missing, WorldError if it is not JSON."""
     try:
         return json.loads(path.read_bytes())

@@ -15,6 +15,7 @@ from rtx.data.prepared import PreparedSet
 from rtx.data.record import DatasetRecord, load_records
 from rtx.data.shard import FileIdentity
 from rtx.data.simulated import SIMULATED
+from rtx.data.storage import Location, open_file, stat
 from rtx.data.tfrecord import RecordReader, file_crc32c
 from rtx.errors import WorldError, unknown_name
 from rtx.spec import Field, FieldStatistics, dim_names
@@ -137,7 +138,7 @@ class Verification:
         return head + f"{self.num_problems} problems\n  " + "\n  ".join(self.problems) + more
 
 
-def verify_text(path: Path, source: Path | None = None) -> str:
+def verify_text(path: Path, source: str | Location | None = None) -> str:
     """One line if the prepared set at `path` and the shards it points into are whole; raises WorldError listing what is not."""
     found = verify(PreparedSet.open(path, source=source))
     if found.num_problems:
@@ -191,7 +192,7 @@ def _image_places(prepared: PreparedSet) -> dict[int, list[tuple[str, np.ndarray
 
 
 def _verify_shard(
-    path: Path,
+    path: Location,
     shard: Mapping[str, Any],
     places: Sequence[tuple[str, np.ndarray]],
     found: Verification,
@@ -203,10 +204,10 @@ def _verify_shard(
     table = table[np.argsort(table[:, 0], kind="stable")]
     seen = 0
     try:
-        if path.stat().st_size != identity.size:
-            found.add(f"{path}: {path.stat().st_size} bytes, {identity.size} when it was prepared; prepare again")
+        if (now := stat(path)).size != identity.size:
+            found.add(f"{path}: {now.size} bytes, {identity.size} when it was prepared; prepare again")
             return
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             reader = RecordReader(file, str(path), on_damage=lambda _, error: found.add(str(error)))
             for record in reader:
                 end = record.offset + len(record.payload)
@@ -226,7 +227,7 @@ def _verify_shard(
         found.add(f"{path}: {len(table) - seen} image places lie in no readable record; prepare again")
 
 
-def _check_pictures(payload: memoryview, offset: int, table: np.ndarray, path: Path, found: Verification) -> int:
+def _check_pictures(payload: memoryview, offset: int, table: np.ndarray, path: Location, found: Verification) -> int:
     for start, length in table.tolist():
         inside = start - offset
         if inside + length > len(payload) or bytes(payload[inside : inside + 2]) not in _PICTURE_STARTS:

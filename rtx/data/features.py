@@ -13,9 +13,9 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from rtx.data.storage import Location, Url, children, location
 from rtx.errors import UserError, WorldError
 from rtx.files import read_json
 
@@ -71,7 +71,7 @@ class FeatureSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    path: Path
+    path: Location
     num_episodes: int
 
 
@@ -79,7 +79,7 @@ class Shard:
 class Source:
     """One version of one data set on disk. `features` is keyed by `FeatureSpec.path`; `splits` holds shards in order."""
 
-    directory: Path
+    directory: Location
     name: str
     version: str
     features: Mapping[str, FeatureSpec]
@@ -89,12 +89,12 @@ class Source:
         return sum(shard.num_episodes for shard in self.splits[split])
 
 
-def open_source(path: Path, name: str = "") -> Source:
+def open_source(path: str | Location, name: str = "") -> Source:
     """Reads the two JSON files of `path`: a version folder, a data set folder (newest version), or a TFDS root holding `name`.
 
     Raises UserError if there is no such data set, WorldError if its files are damaged or of an unreadable kind.
     """
-    directory = _version_dir(Path(path).expanduser().absolute(), name)
+    directory = _version_dir(location(path), name)
     info = read_json(directory / "dataset_info.json")
     features = read_features(directory / "features.json")
     file_format = str(info.get("fileFormat", "tfrecord"))
@@ -112,7 +112,7 @@ def open_source(path: Path, name: str = "") -> Source:
     )
 
 
-def read_features(path: Path) -> dict[str, FeatureSpec]:
+def read_features(path: Location) -> dict[str, FeatureSpec]:
     """The leaves of a TFDS `features.json`, keyed by path."""
     return features_of(read_json(path), where=str(path))
 
@@ -128,23 +128,25 @@ def features_of(tree: Any, *, where: str) -> dict[str, FeatureSpec]:
     return leaves
 
 
-def _version_dir(path: Path, name: str) -> Path:
+def _version_dir(path: Location, name: str) -> Location:
     candidates = [path, path / name] if name else [path]
     for base in candidates:
         if (base / "features.json").is_file():
             return base
-        versions = [d for d in base.glob("*") if _VERSION.fullmatch(d.name) and (d / "features.json").is_file()]
+        versions = [d for d in children(base) if _VERSION.fullmatch(d.name) and (d / "features.json").is_file()]
         if versions:
             return max(versions, key=lambda d: tuple(int(n) for n in d.name.split(".")))
+    if isinstance(path, Url) and path.text.startswith("http"):
+        raise UserError(f"{path}: no features.json there; a web server lists no folders: pass <data set>/<version> itself")
     if not path.exists():
         raise UserError(f"source folder {path} does not exist; pass the TFDS folder, <root>/<data set>/<version>")
-    inside = ", ".join(sorted(d.name for d in path.iterdir())[:8]) if path.is_dir() else "a file"
+    inside = "a file" if path.is_file() else ", ".join(d.name for d in children(path)[:8])
     wanted = f" of {name!r}" if name else ""
     places = f"there, in <version>/ or in {name or '<data set>'}/<version>/"
     raise UserError(f"{path} holds no TFDS data set{wanted}: no features.json {places}; it holds {inside or 'nothing'}")
 
 
-def _shards(directory: Path, info: Mapping[str, Any], split: Mapping[str, Any], file_format: str) -> tuple[Shard, ...]:
+def _shards(directory: Location, info: Mapping[str, Any], split: Mapping[str, Any], file_format: str) -> tuple[Shard, ...]:
     lengths = [int(n) for n in split.get("shardLengths", [])]
     template = split.get("filepathTemplate") or _DEFAULT_TEMPLATE
     names = {"DATASET": info.get("name", directory.parent.name), "SPLIT": split.get("name"), "FILEFORMAT": file_format}
@@ -154,7 +156,7 @@ def _shards(directory: Path, info: Mapping[str, Any], split: Mapping[str, Any], 
     )
 
 
-def _shard_name(template: str, names: Mapping[str, Any], index: int, count: int, directory: Path) -> str:
+def _shard_name(template: str, names: Mapping[str, Any], index: int, count: int, directory: Location) -> str:
     numbers = {
         "SHARD_INDEX": f"{index:05d}",
         "NUM_SHARDS": f"{count:05d}",

@@ -4,27 +4,32 @@
 
 The images of one camera of an episode lie one after the other in a record, so a window of frames is one read. Files are
 read with `pread`, which needs no position, so all threads share the few open handles. (A map of the shards would save
-one copy of the encoded bytes, 1 % of a decode, and kill the process where a file got shorter.)
+one copy of the encoded bytes, 1 % of a decode, and kill the process where a file got shorter.) Of objects in a bucket all
+ranges of a call are asked for at once: there it is the delay of a request that counts.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
 from rtx.data.prepared import ImageIndex, PreparedSplit
+from rtx.data.storage import Location, RangeReader, Url
 from rtx.data.windows import episode_of
 from rtx.errors import WorldError
 from rtx.images import Size, decode
 
 _MAX_GAP_BYTES = 4096  # reading over a gap is cheaper than another call; between neighbours lie 2 to 5 bytes
 _MAX_READ_BYTES = 4 << 20
+_Data = TypeVar("_Data", bytes, memoryview)
 
 
 class _Handle:
@@ -39,12 +44,21 @@ class _Handle:
 
 
 class ShardFiles:
-    """Positioned reads from any number of files with at most `max_open` kept open. Safe to share between threads."""
+    """Positioned reads from any number of files with at most `max_open` kept open, and of objects in buckets. Safe to share
+    between threads."""
 
     def __init__(self, max_open: int = 256) -> None:
         self._max_open = max_open
         self._open: OrderedDict[Path, _Handle] = OrderedDict()
         self._lock = threading.Lock()
+        self._objects = RangeReader()
+
+    def start(self, place: Location, offset: int, num_bytes: int) -> Callable[[], bytes | memoryview]:
+        """Call it for exactly these bytes; of an object they are on their way from now on. The call raises as `read` does."""
+        if not isinstance(place, Url):
+            return functools.partial(self.read, place, offset, num_bytes)
+        future = self._objects.start(place, offset, num_bytes)
+        return lambda: _whole(future.result(), place, offset, num_bytes)
 
     def read(self, path: Path, offset: int, num_bytes: int) -> bytes:
         """Exactly `num_bytes` from `offset`. Raises WorldError if the file is gone or ends before them."""
@@ -53,12 +67,12 @@ class ShardFiles:
         while len(data) < num_bytes:  # a network file system may give less than asked
             more = os.pread(handle.fd, num_bytes - len(data), offset + len(data))
             if not more:
-                end, wanted = offset + len(data), offset + num_bytes
-                raise WorldError(f"{path} ends at byte {end}, {wanted} were there when it was prepared; fetch it again")
+                break
             data += more
-        return data
+        return _whole(data, path, offset, num_bytes)
 
     def close(self) -> None:
+        self._objects.close()
         with self._lock:
             self._open.clear()
 
@@ -74,6 +88,13 @@ class ShardFiles:
             if len(self._open) > self._max_open:
                 self._open.popitem(last=False)
             return handle
+
+
+def _whole(data: _Data, place: Location, offset: int, num_bytes: int) -> _Data:
+    if len(data) != num_bytes:
+        end, wanted = offset + len(data), offset + num_bytes
+        raise WorldError(f"{place} ends at byte {end}, {wanted} were there when it was prepared; fetch it again")
+    return data
 
 
 class Frames:
@@ -105,9 +126,10 @@ class Frames:
         """(position in `rows`, encoded bytes) for each row, in the order they lie on disk; b"" for an absent picture."""
         shard, offset, length = self._shard[rows].tolist(), self._offset[rows].tolist(), self._length[rows].tolist()
         yield from ((i, b"") for i in range(len(rows)) if not length[i])
-        for group in _reads(shard, offset, length):
-            start, end = offset[group[0]], offset[group[-1]] + length[group[-1]]
-            data = self._read(int(rows[group[0]]), start, end - start)
+        groups = list(_reads(shard, offset, length))
+        reads = [self._start(shard[g[0]], offset[g[0]], offset[g[-1]] + length[g[-1]]) for g in groups]
+        for group, read in zip(groups, reads, strict=True):
+            start, data = offset[group[0]], self._bytes(int(rows[group[0]]), read)
             yield from ((i, data[offset[i] - start : offset[i] - start + length[i]]) for i in group)
 
     def decoded(self, rows: Int64[np.ndarray, " n"]) -> Iterator[tuple[int, UInt8[np.ndarray, "h w 3"]]]:
@@ -164,10 +186,13 @@ class Frames:
             f" bytes {start} to {start + int(self._length[row])} of {path}"
         )
 
-    def _read(self, row: int, start: int, num_bytes: int) -> memoryview:
+    def _start(self, shard: int, start: int, end: int) -> Callable[[], bytes | memoryview]:
+        return self._files.start(self._shards[shard], start, end - start)
+
+    def _bytes(self, row: int, read: Callable[[], bytes | memoryview]) -> memoryview:
         try:
-            return memoryview(self._files.read(self._shards[int(self._shard[row])], start, num_bytes))
-        except WorldError as error:
+            return memoryview(read())
+        except (WorldError, FileNotFoundError) as error:
             raise WorldError(f"{self.place(row)}: {error}") from error
 
 

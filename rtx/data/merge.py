@@ -2,7 +2,7 @@
 
     <out>/<split>/action.npy float32 [S, a]   proprio.npy float32 [S, p]   language_id.npy int32 [S, l]   shard.npy int32 [S]
                   episode_start.npy int64 [E + 1]    <role>_offset.npy int64 [S]    <role>_length.npy int32 [S]
-                  target_id.npy int32 [S, m], of sets with answers
+                  target_id.npy int32 [S, m], of sets with answers    depth_<role>_offset.npy, depth_<role>_length.npy
 
 Memory: one part. The manifest comes last; without it the columns do not exist for anybody.
 """
@@ -21,10 +21,12 @@ import google_crc32c
 import numpy as np
 
 from rtx.data.features import Source
-from rtx.data.prepared import FORMAT, LANGUAGES, MANIFEST
+from rtx.data.pixels import pixel_format
+from rtx.data.prepared import FORMAT, LANGUAGES, MANIFEST, pixel_columns
 from rtx.data.record import DatasetRecord
 from rtx.data.shard import PartMeta, ShardTask, part_statistics, read_part
 from rtx.data.statistics import RunningStatistics
+from rtx.data.storage import relative
 from rtx.errors import WorldError
 from rtx.files import atomic, write_json
 from rtx.spec import Statistics, to_json
@@ -64,7 +66,7 @@ def merge(
             splits[record.val_split] = _write_split(record, pairs, out / record.val_split, merged, heldout=True, is_train=False)
     shards = [
         {
-            "file": str(task.path.relative_to(source.directory)),
+            "file": relative(task.path, source.directory),
             "split": task.split,
             "num_episodes": task.num_episodes,
             "identity": asdict(meta.shard),
@@ -89,13 +91,26 @@ def merge(
         "targets": list(record.targets),
         "choices": dict(record.choices),
         "unsettled": {switch.name: switch.question for switch in record.unsettled()},
-        "images": {role: {"path": key.path, "channel_order": key.channel_order} for role, key in record.images.items()},
+        "images": {
+            role: {"path": key.path, "channel_order": key.channel_order, **_pixels(record, source, key.path)}
+            for role, key in record.images.items()
+        },
+        "depth": {
+            role: {"path": key.path, "metres_per_unit": key.metres_per_unit, **_pixels(record, source, key.path)}
+            for role, key in record.depth.items()
+        },
         "splits": splits,
         "shards": shards,
         "counts": _counts(tasks, metas),
         "statistics": to_json(statistics),
     }
     write_json(out / MANIFEST, manifest)
+
+
+def _pixels(record: DatasetRecord, source: Source, path: str) -> dict[str, Any]:
+    found = pixel_format(source.features[record.full_path(path)])
+    assert found is not None  # `validate` has made sure
+    return found.to_json()
 
 
 def _write_split(
@@ -132,8 +147,8 @@ def _layout(record: DatasetRecord) -> dict[str, tuple[Any, tuple[int, ...]]]:
     }
     if record.targets:
         columns["target_id"] = (np.int32, (len(record.targets),))
-    for role in record.images:
-        columns |= {f"{role}_offset": (np.int64, ()), f"{role}_length": (np.int32, ())}
+    for name in pixel_columns(record.images, record.depth):
+        columns |= {f"{name}_offset": (np.int64, ()), f"{name}_length": (np.int32, ())}
     return columns
 
 
@@ -157,12 +172,12 @@ def _append(
             local = arrays[name][rows]
             columns[column].write(ids[local] if len(ids) else local)
     columns["shard"].write(np.full(int(rows.sum()), number, np.int32))
-    for role in record.images:
-        spans = arrays[f"spans_{role}"][rows]
+    for name in pixel_columns(record.images, record.depth):
+        spans = arrays[f"spans_{name}"][rows]
         if len(spans) and spans[:, 1].max() > np.iinfo(np.int32).max:
-            raise WorldError(f"{task.path}: an image of camera {role!r} is larger than 2 GiB")
-        columns[f"{role}_offset"].write(spans[:, 0])
-        columns[f"{role}_length"].write(spans[:, 1])
+            raise WorldError(f"{task.path}: an image of camera {name!r} is larger than 2 GiB")
+        columns[f"{name}_offset"].write(spans[:, 0])
+        columns[f"{name}_length"].write(spans[:, 1])
     if is_train:
         merged.action.merge(part_statistics(arrays, "action"))
         merged.proprio.merge(part_statistics(arrays, "proprio"))
@@ -192,11 +207,11 @@ def _counts(tasks: Sequence[ShardTask], metas: Sequence[PartMeta]) -> dict[str, 
     counts: dict[str, Any] = {}
     for task, meta in zip(tasks, metas, strict=True):
         entry = counts.setdefault(
-            task.split, {"episodes": 0, "empty": 0, "filtered": 0, "quarantined": 0, "held_out": 0, "reasons": []}
+            task.split, {"episodes": 0, "empty": 0, "filtered": 0, "quarantined": 0, "retried": 0, "held_out": 0, "reasons": []}
         )
         entry["episodes"] += task.num_episodes
         entry["held_out"] += int(task.heldout.sum())
-        for name in ("empty", "filtered", "quarantined"):
+        for name in ("empty", "filtered", "quarantined", "retried"):
             entry[name] += getattr(meta, name)
         entry["reasons"] = [*entry["reasons"], *meta.reasons][:100]
     return counts

@@ -2,10 +2,13 @@
 
     shard 0 --prepare_shard--> part 0 --+                +--> train/*.npy, val/*.npy   step table, byte index of images
     shard 1 --prepare_shard--> part 1 --+--merge in order+--> languages.json
-    ...        (worker processes)       +                +--> manifest.json            statistics, checksums; written last
+    ...        (worker processes,       +                +--> manifest.json            statistics, checksums; written last
+                or a Ray cluster)
 
-Killed anywhere, the same command goes on: parts already written are taken up if shard and record are unchanged, and
-without a manifest nothing downstream opens the folder.
+Shards may lie in a bucket (gs://, s3://, http://); they are read once, front to back. What is written needs a disk.
+
+Killed anywhere, the same command goes on: parts already written are taken up if shard and record are unchanged, and without
+a manifest nothing downstream opens the folder.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +25,14 @@ import numpy as np
 from jaxtyping import Bool
 
 from rtx import progress
+from rtx.data.cluster import run_on_cluster
 from rtx.data.features import Source, open_source
 from rtx.data.merge import merge
 from rtx.data.pool import run_in_processes
 from rtx.data.prepared import FORMAT, MANIFEST, PreparedSet
 from rtx.data.record import DatasetRecord, RecordRef
 from rtx.data.shard import FileIdentity, PartMeta, ShardTask, finished, prepare_shard
+from rtx.data.storage import Location, Stat, Url, location, stats
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import disk_errors, read_json, write_json
 
@@ -36,41 +42,48 @@ _PARTS = "parts"
 
 def prepare(
     record: DatasetRecord,
-    source: Path,
-    out: Path,
+    source: str | Location,
+    out: str | Path,
     *,
     splits: Sequence[str] | None = None,
     num_workers: int | None = None,
+    cluster: str = "",
     resume: bool = True,
     quarantine: bool = False,
     max_quarantined: float = 0.001,
 ) -> PreparedSet:
     """Prepares `source` (TFDS version folder, data set folder or root) into the folder `out`, which becomes the prepared set.
 
-    `splits`: of the source, default all. `num_workers`: processes, default one per core; 1 works in this process.
+    `source` may be gs://, s3:// or http://. `splits`: of the source, default all. `num_workers`: processes, default one per
+    core; 1 works in this process. `cluster`: shards go to that Ray cluster instead ("auto", "HOST:PORT", "ray://HOST:PORT"),
+    all of whose machines see `out` and the source under the same paths.
     `quarantine` counts and lists damaged episodes instead of stopping, up to the share `max_quarantined` of all.
     Does nothing if `out` is up to date, and only notes the new place if the same shards moved. Raises UserError for a
     wrong source, record or folder, before data is read; WorldError naming file, byte and episode for damaged data.
     """
-    if num_workers is not None and num_workers < 1:
-        raise UserError(f"num_workers is {num_workers}; pass at least 1")
-    out = Path(out).expanduser().absolute()
+    if num_workers is not None and (num_workers < 1 or cluster):
+        wanted = "pass one of the two" if cluster else "pass at least 1"
+        raise UserError(f"num_workers is {num_workers}{' and a cluster is given' if cluster else ''}; {wanted}")
+    out = _folder(out)
     found = open_source(source, record.name)
     record.validate(found.features, where=str(found.directory))
     record.check_name(found.name, where=str(found.directory))
     chosen = _chosen_splits(found, record, splits)
-    _check_shards(found, chosen)
     _check_folder(out)
     tasks = _tasks(record, found, chosen, out / _PARTS, quarantine=quarantine)
+    now = _checked_shards(found, tasks)
     request = {"fingerprint": record.fingerprint(), "splits": chosen, "quarantine": quarantine}
-    if resume and (ready := _up_to_date(out, request, tasks, found)):
+    if resume and (ready := _up_to_date(out, request, tasks, now, found)):
+        shutil.rmtree(out / _PARTS, ignore_errors=True)  # left by a kill between the manifest and this line
         return ready
     _make_folder(out)
     with disk_errors(out):
+        for unfinished in out.rglob(".*.part"):  # of a killed run: `rtx.files.atomic`
+            unfinished.unlink(missing_ok=True)
         (out / MANIFEST).unlink(missing_ok=True)  # from here on the folder is under construction
         if not resume:
             shutil.rmtree(out / _PARTS, ignore_errors=True)
-    metas = _run_all(tasks, title=f"prepare {record.name}", num_workers=num_workers)
+    metas = _run_all(tasks, now, title=f"prepare {record.name}", num_workers=num_workers, cluster=cluster)
     _check_quarantine(record.name, tasks, metas, max_quarantined)
     merge(record, found, tasks, metas, out, request=request)
     shutil.rmtree(out / _PARTS)
@@ -100,13 +113,25 @@ def _chosen_splits(source: Source, record: DatasetRecord, splits: Sequence[str] 
     return chosen
 
 
-def _check_shards(source: Source, splits: Sequence[str]) -> None:
-    missing = [shard.path for name in splits for shard in source.splits[name] if not shard.path.is_file()]
+def _folder(out: str | Path) -> Path:
+    place = location(out)
+    if isinstance(place, Url):
+        raise UserError(
+            f"{place}: the prepared set is mapped into memory, so it goes to a folder of a disk; its source may be there"
+        )
+    return place
+
+
+def _checked_shards(source: Source, tasks: Sequence[ShardTask]) -> list[Stat]:
+    """The stat of every task's shard, all of which must be there."""
+    found = stats([task.path for task in tasks])
+    missing = [task.path for task, now in zip(tasks, found, strict=True) if now is None]
     if missing:
         raise WorldError(
             f"{source.directory}: {len(missing)} shards that dataset_info.json lists are not there, the first is "
             f"{missing[0].name}; fetch them, or pass the splits that are complete"
         )
+    return [now for now in found if now is not None]
 
 
 def _check_folder(out: Path) -> None:
@@ -147,31 +172,43 @@ def _make_folder(out: Path) -> None:
         raise UserError(f"cannot make the folder {out}: {error.strerror}; choose another place for the prepared set") from error
 
 
-def _up_to_date(out: Path, request: dict[str, Any], tasks: Sequence[ShardTask], source: Source) -> PreparedSet | None:
+def _up_to_date(
+    out: Path, request: dict[str, Any], tasks: Sequence[ShardTask], now: Sequence[Stat], source: Source
+) -> PreparedSet | None:
+    """The set in `out`, if it was made from these very bytes. Bytes are read again only where time or version differ."""
     if not (out / MANIFEST).exists():
         return None
     manifest = read_json(out / MANIFEST)
     if manifest.get("format") != FORMAT or manifest.get("request") != request:
         return None
     entries = {source.directory / entry["file"]: FileIdentity(**entry["identity"]) for entry in manifest["shards"]}
-    same = list(entries) == [task.path for task in tasks] and all(known.unchanged(path) for path, known in entries.items())
-    if not same:
+    if list(entries) != [task.path for task in tasks]:
         return None
-    if manifest["source"] != str(source.directory):
-        write_json(out / MANIFEST, manifest | {"source": str(source.directory)})
+    if not all(known.unchanged(path, stat) for (path, known), stat in zip(entries.items(), now, strict=True)):
+        return None
+    shards = [
+        entry | {"identity": entry["identity"] | asdict(stat)} for entry, stat in zip(manifest["shards"], now, strict=True)
+    ]
+    news = {"source": str(source.directory), "shards": shards}
+    if manifest | news != manifest:  # moved or touched: noted, so that the next look is a quick one
+        write_json(out / MANIFEST, manifest | news)
     return PreparedSet.open(out)
 
 
-def _run_all(tasks: Sequence[ShardTask], *, title: str, num_workers: int | None) -> list[PartMeta]:
+def _run_all(
+    tasks: Sequence[ShardTask], now: Sequence[Stat], *, title: str, num_workers: int | None, cluster: str
+) -> list[PartMeta]:
     """The heads of all parts, in order: taken up where an earlier run finished them, made otherwise."""
-    metas: list[PartMeta | None] = [finished(task) for task in tasks]
+    metas: list[PartMeta | None] = [finished(task, stat) for task, stat in zip(tasks, now, strict=True)]
     open_tasks = [i for i, meta in enumerate(metas) if meta is None]
     total = sum(task.num_episodes for task in tasks)
     done = total - sum(tasks[i].num_episodes for i in open_tasks)
     workers = min(num_workers or _num_cores(), len(open_tasks))
     with progress.bar(title, total, done=done) as advance:
         todo = [tasks[i] for i in open_tasks]
-        if workers > 1:
+        if cluster and todo:
+            results = run_on_cluster(todo, address=cluster, advance=advance)
+        elif workers > 1:
             results = run_in_processes(todo, num_workers=workers, advance=advance)
         else:
             results = ((i, prepare_shard(task, lambda: advance(1))) for i, task in enumerate(todo))

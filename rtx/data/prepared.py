@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from rtx.data.features import open_source
+from rtx.data.pixels import PICTURE, PixelFormat
 from rtx.data.record import DatasetRecord
+from rtx.data.storage import Location, location, stats
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import read_json
 from rtx.images import ChannelOrder
@@ -31,12 +33,17 @@ LANGUAGES = "languages.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ImageIndex:
-    """Where each step's encoded image lies: `length` bytes at `offset` of `PreparedSplit.shards[shard]`; length 0 = none."""
+    """Where each step's encoded pixels lie: `length` bytes at `offset` of `PreparedSplit.shards[shard]`; length 0 = none.
+
+    `channel_order` is of colour, `metres_per_unit` of depth.
+    """
 
     shard: Int32[np.ndarray, " s"]
     offset: Int64[np.ndarray, " s"]
     length: Int32[np.ndarray, " s"]
     channel_order: ChannelOrder
+    pixels: PixelFormat = PICTURE
+    metres_per_unit: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +55,11 @@ class PreparedSplit:
 
     name: str
     folder: Path
-    shards: tuple[Path, ...]
+    shards: tuple[Location, ...]
     images: Mapping[str, Mapping[str, Any]]
     num_episodes: int
     num_steps: int
+    depths: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @functools.cached_property
     def episode_start(self) -> Int64[np.ndarray, " e"]:
@@ -81,11 +89,22 @@ class PreparedSplit:
         """Raises UserError for a camera the set does not have."""
         if role not in self.images:
             raise unknown_name("camera role", role, self.images)
+        return self._index(role, self.images[role])
+
+    def depth(self, role: str) -> ImageIndex:
+        """Raises UserError for a camera of which the set has no depth."""
+        if role not in self.depths:
+            raise unknown_name("depth camera role", role, self.depths)
+        return self._index(depth_column(role), self.depths[role])
+
+    def _index(self, column: str, entry: Mapping[str, Any]) -> ImageIndex:
         return ImageIndex(
             shard=self._column("shard"),
-            offset=self._column(f"{role}_offset"),
-            length=self._column(f"{role}_length"),
-            channel_order=self.images[role]["channel_order"],
+            offset=self._column(f"{column}_offset"),
+            length=self._column(f"{column}_length"),
+            channel_order=entry.get("channel_order", "rgb"),
+            pixels=PixelFormat.from_json(entry) if "encoding" in entry else PICTURE,
+            metres_per_unit=entry.get("metres_per_unit", 1.0),
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -109,11 +128,11 @@ class PreparedSet:
     path: Path
     name: str
     version: str
-    source: Path  # the TFDS version folder its images are in
+    source: Location  # the TFDS version folder its images are in
     fingerprint: str  # of the record it was prepared with
     embodiment: Embodiment
     statistics: Statistics  # of the train split
-    images: Mapping[str, Mapping[str, Any]]  # role -> {"path", "channel_order"}
+    images: Mapping[str, Mapping[str, Any]]  # role -> {"path", "channel_order", ...}, how they are stored: `rtx.data.pixels`
     layout: Layout
     choices: Mapping[str, str]  # switches of the record that were set
     unsettled: Mapping[str, str]  # switch -> question, of those left at their default
@@ -121,9 +140,10 @@ class PreparedSet:
     splits: Mapping[str, Mapping[str, Any]]
     shards: tuple[Mapping[str, Any], ...]
     targets: tuple[str, ...] = ()  # keys of the texts to answer; empty for sets without questions
+    depths: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # role -> {"path", "metres_per_unit", ...}
 
     @classmethod
-    def open(cls, path: Path, record: DatasetRecord | None = None, *, source: Path | None = None) -> PreparedSet:
+    def open(cls, path: Path, record: DatasetRecord | None = None, *, source: str | Location | None = None) -> PreparedSet:
         """Opens the folder `prepare` wrote. `record`: refuse data prepared with another version of it.
 
         `source`: where the original shards are now, if they moved (TFDS version folder, data set folder or root).
@@ -137,7 +157,7 @@ class PreparedSet:
                 f"{path} was prepared with another version of the record {record.name!r} ({fingerprint}, now "
                 f"{record.fingerprint()}); run `rtx data prepare` again"
             )
-        directory = open_source(source, manifest["name"]).directory if source else Path(manifest["source"])
+        directory = open_source(source, manifest["name"]).directory if source else location(manifest["source"])
         return cls(
             path=path,
             name=manifest["name"],
@@ -154,6 +174,7 @@ class PreparedSet:
             splits=manifest["splits"],
             shards=tuple(manifest["shards"]),
             targets=tuple(manifest["targets"]),
+            depths=manifest["depth"],
         )
 
     @property
@@ -176,12 +197,23 @@ class PreparedSet:
             folder=self.path / name,
             shards=paths,
             images=self.images,
+            depths=self.depths,
             num_episodes=self.splits[name]["num_episodes"],
             num_steps=self.splits[name]["num_steps"],
         )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+
+def depth_column(role: str) -> str:
+    """What the columns of a camera's depth are called, among those of the cameras."""
+    return f"depth_{role}"
+
+
+def pixel_columns(images: Mapping[str, Any], depth: Mapping[str, Any]) -> dict[str, Any]:
+    """Colour and depth of a set, or of an episode, by the names of their columns."""
+    return {**images, **{depth_column(role): value for role, value in depth.items()}}
 
 
 def _manifest(path: Path) -> Any:
@@ -195,17 +227,18 @@ def _manifest(path: Path) -> Any:
     return manifest
 
 
-def _check_shards(prepared: PreparedSet, paths: tuple[Path, ...]) -> None:
-    missing = [path for path in paths if not path.is_file()]
+def _check_shards(prepared: PreparedSet, paths: tuple[Location, ...]) -> None:
+    found = stats(paths)
+    missing = [path for path, now in zip(paths, found, strict=True) if now is None]
     if missing:
         raise UserError(
             f"{prepared.name}: {len(missing)} of {len(paths)} shards are not at {prepared.source} any more, the first is "
             f"{missing[0].name}; prepared data reads its images from there. If the data set moved, run `rtx data prepare` with "
             "its new folder (that only notes the place), or open it with source=NEW FOLDER"
         )
-    for path, shard in zip(paths, prepared.shards, strict=True):
-        if path.stat().st_size != shard["identity"]["size"]:
+    for path, now, shard in zip(paths, found, prepared.shards, strict=True):
+        if now is not None and now.size != shard["identity"]["size"]:
             raise WorldError(
-                f"{path} has {path.stat().st_size} bytes, {shard['identity']['size']} when it was prepared: it was replaced; "
+                f"{path} has {now.size} bytes, {shard['identity']['size']} when it was prepared: it was replaced; "
                 "run `rtx data prepare` again"
             )

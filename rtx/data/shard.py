@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from rtx.data import bucket
 from rtx.data.episode import Episode, read_episode
 from rtx.data.features import FeatureSpec
+from rtx.data.prepared import pixel_columns
 from rtx.data.record import DatasetRecord, RecordRef
 from rtx.data.statistics import RunningStatistics
+from rtx.data.storage import Location, Stat, open_file, stat
 from rtx.data.tfrecord import RecordReader, file_crc32c
 from rtx.errors import WorldError
 from rtx.files import atomic
@@ -29,21 +32,21 @@ _MAX_REASONS = 100  # quarantined episodes that are listed; all are counted
 
 @dataclass(frozen=True, kw_only=True)
 class FileIdentity:
-    """What a shard's bytes are. Size and time of change are the quick check, the checksum decides when the time differs."""
+    """What a shard's bytes are. The quick check is size and version (of objects in a store) or time of change; where that
+    differs, the checksum decides."""
 
     size: int
     mtime_ns: int
     crc32c: int
+    version: str = ""  # `Stat.version`
 
-    def unchanged(self, path: Path) -> bool:
-        """True if `path` still holds these bytes. Raises OSError if it cannot be read."""
-        stat = path.stat()
-        if stat.st_size != self.size:
+    def unchanged(self, place: Location, now: Stat | None) -> bool:
+        """True if `place`, of which `now` is the stat, still holds these bytes. Raises OSError if it cannot be read."""
+        if now is None or now.size != self.size:
             return False
-        if stat.st_mtime_ns == self.mtime_ns:
+        if (now.version, now.version or now.mtime_ns) == (self.version, self.version or self.mtime_ns):
             return True
-        with open(path, "rb") as file:
-            return file_crc32c(file) == self.crc32c
+        return _whole_crc(place) == self.crc32c
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,7 @@ class ShardTask:
     ref: RecordRef
     features: Mapping[str, FeatureSpec]
     split: str
-    path: Path
+    path: Location
     first_episode: int  # its number in the split
     heldout: Bool[np.ndarray, " e"]
     part: Path
@@ -76,6 +79,7 @@ class PartMeta:
     filtered: int  # by `record.keep`
     quarantined: int
     reasons: tuple[str, ...]
+    retried: int  # requests to a bucket that were sent again
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PartMeta:
@@ -107,8 +111,8 @@ class _Rows:
         self.proprio.append(episode.proprio)
         self.language.append(self._ids(episode.instructions, len(episode.action)))
         self.target.append(self._ids(episode.targets, len(episode.action)))
-        for role, table in episode.spans.items():
-            self.spans.setdefault(role, []).append(table)
+        for name, table in pixel_columns(episode.spans, episode.depth_spans).items():
+            self.spans.setdefault(name, []).append(table)
         self.heldout.append(heldout)
 
     def _ids(self, texts: Sequence[Sequence[str]], num_steps: int) -> np.ndarray:
@@ -129,8 +133,8 @@ def prepare_shard(task: ShardTask, on_episode: Callable[[], None] | None = None)
     """
     record = task.ref.load()
     rows = _Rows()
-    before = task.path.stat()
-    with open(task.path, "rb") as file:
+    before, retried = stat(task.path), bucket.num_retried()
+    with open_file(task.path) as file:
         reader = RecordReader(file, str(task.path), on_damage=_skipper(rows, on_episode) if task.quarantine else None)
         try:
             _read_all(reader, task, record, rows, on_episode)
@@ -140,10 +144,11 @@ def prepare_shard(task: ShardTask, on_episode: Callable[[], None] | None = None)
             rows.quarantine(error, _missing(task, rows))  # the frame broke: the rest of the file is lost
             reader.crc32c = _whole_crc(task.path)
     _check_count(task, rows)
-    identity = FileIdentity(size=before.st_size, mtime_ns=before.st_mtime_ns, crc32c=reader.crc32c)
+    identity = FileIdentity(**asdict(before), crc32c=reader.crc32c)
     meta = PartMeta(
         key=task.key, shard=identity, languages=tuple(rows.languages), empty=rows.empty, filtered=rows.filtered,
         quarantined=rows.quarantined, reasons=tuple(rows.reasons),
+        retried=bucket.num_retried() - retried,
     )  # fmt: skip
     with atomic(task.part) as out:
         arrays: Any = _arrays(rows, record)
@@ -152,19 +157,19 @@ def prepare_shard(task: ShardTask, on_episode: Callable[[], None] | None = None)
 
 
 def read_part(path: Path) -> tuple[PartMeta, Mapping[str, np.ndarray]]:
-    """Arrays are read when looked up: `action`, `proprio`, `language`, `target`, `episode_length`, `heldout`, `spans_<role>`,
-    and the statistics (`part_statistics`)."""
+    """Arrays are read when looked up: `action`, `proprio`, `language`, `target`, `episode_length`, `heldout`, `spans_<camera>`,
+    `spans_depth_<camera>`, and the statistics (`part_statistics`)."""
     arrays = np.load(path)
     return PartMeta.from_json(json.loads(arrays["meta"].tobytes())), arrays
 
 
-def finished(task: ShardTask) -> PartMeta | None:
-    """The head of the task's part, if an earlier run wrote it from the same bytes with the same record."""
+def finished(task: ShardTask, now: Stat | None) -> PartMeta | None:
+    """The head of the task's part, if an earlier run wrote it with the same record from what `now` is the stat of."""
     try:
         meta, _ = read_part(task.part)
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
         return None  # absent, or not one of ours: it is simply made again
-    return meta if meta.key == task.key and meta.shard.unchanged(task.path) else None
+    return meta if meta.key == task.key and meta.shard.unchanged(task.path, now) else None
 
 
 def part_statistics(arrays: Mapping[str, np.ndarray], name: str) -> RunningStatistics:
@@ -219,8 +224,8 @@ def _check_count(task: ShardTask, rows: _Rows) -> None:
         rows.quarantine(error, missing)
 
 
-def _whole_crc(path: Path) -> int:
-    with open(path, "rb") as file:
+def _whole_crc(place: Location) -> int:
+    with open_file(place) as file:
         return file_crc32c(file)
 
 
@@ -239,8 +244,8 @@ def _arrays(rows: _Rows, record: DatasetRecord) -> dict[str, np.ndarray]:
         "episode_length": length,
         "heldout": heldout,
     }
-    for role in record.images:
-        arrays[f"spans_{role}"] = np.concatenate([np.zeros((0, 2), np.int64), *rows.spans.get(role, [])])
+    for name in pixel_columns(record.images, record.depth):
+        arrays[f"spans_{name}"] = np.concatenate([np.zeros((0, 2), np.int64), *rows.spans.get(name, [])])
     for name, values in (("action", action), ("proprio", proprio)):
         statistics = RunningStatistics(values.shape[1])
         statistics.update(values[is_training])
