@@ -52,6 +52,7 @@ class Assembler:
     def __init__(self, mixture: Mixture, contract: Contract, *, split: str, tokenize: Tokenize, cache_bytes: int = 0) -> None:
         """`cache_bytes`: decoded pictures stay in memory if those of the whole mixture fit into so many bytes."""
         self.contract = contract
+        mixture.warn_unsettled()
         roles, size = contract.roles, contract.image_size
         num_frames = sum(n * len(_having(e, roles)) for e, n in zip(mixture.entries, mixture.num_steps(split), strict=True))
         self.caches_frames = num_frames * size[0] * size[1] * 3 <= cache_bytes

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,10 @@ from rtx.data.order import Order, block_counts
 from rtx.data.prepared import PreparedSet
 from rtx.errors import UserError, unknown_name
 from rtx.spec import Contract, to_json
+
+
+log = logging.getLogger(__name__)
+_WARNED: set[str] = set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,14 @@ class Mixture:
     def order(self, *, seed: int, split: str = "train") -> Order:
         """Raises UserError if a data set's `split` is empty."""
         return Order(seed=seed, names=self.names, shares=self.shares(), num_windows=self.num_steps(split))
+
+    def warn_unsettled(self) -> None:
+        """Logs, once in this process for each data set, the conventions that were assumed when it was prepared."""
+        for prepared in (entry.prepared for entry in self.entries):
+            if prepared.unsettled and prepared.fingerprint not in _WARNED:
+                _WARNED.add(prepared.fingerprint)
+                assumed = "; ".join(f"{question} (--choose {name}=...)" for name, question in prepared.unsettled.items())
+                log.warning(f"{prepared.name}: assumed where its sources disagree: {assumed}. See rtx data info {prepared.name}")
 
     def contract(self, *, roles: Sequence[str], image_size: tuple[int, int], history: int, chunk: int) -> Contract:
         """What a model trained on this mixture promises. Raises UserError for a camera that no data set has."""
