@@ -19,7 +19,6 @@ from rtx.data.prepared import PreparedSet
 from rtx.errors import UserError, unknown_name
 from rtx.spec import Contract, to_json
 
-
 log = logging.getLogger(__name__)
 _WARNED: set[str] = set()
 
@@ -99,7 +98,7 @@ class Mixture:
             if prepared.unsettled and prepared.fingerprint not in _WARNED:
                 _WARNED.add(prepared.fingerprint)
                 assumed = "; ".join(f"{question} (--choose {name}=...)" for name, question in prepared.unsettled.items())
-                log.warning(f"{prepared.name}: assumed where its sources disagree: {assumed}. See rtx data info {prepared.name}")
+                log.warning(f"{prepared.name}: assumed where its sources disagree: {assumed}; see rtx data info")
 
     def contract(self, *, roles: Sequence[str], image_size: tuple[int, int], history: int, chunk: int) -> Contract:
         """What a model trained on this mixture promises. Raises UserError for a camera that no data set has."""
