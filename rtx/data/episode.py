@@ -35,6 +35,7 @@ class Episode:
     instructions: tuple[tuple[str, ...], ...]  # for each instruction key, one per step
     targets: tuple[tuple[str, ...], ...]  # for each target key, one per step
     spans: Mapping[str, Int[np.ndarray, "s 2"]]
+    depth_spans: Mapping[str, Int[np.ndarray, "s 2"]]
 
 
 def read_episode(
@@ -46,10 +47,10 @@ def read_episode(
     """
     example = Example(payload, offset=offset, where=where)
     trajectory, num_steps = decode_trajectory(example, record=record, features=features, index=index, where=where)
-    spans = {
-        role: _spans(example, record.full_path(key.path), num_steps, payload, offset, where)
-        for role, key in record.images.items()
-    }
+    spans, depth_spans = (
+        {role: _spans(example, features[record.full_path(key.path)], num_steps, payload, offset, where) for role, key in keys}
+        for keys in (record.images.items(), record.depth.items())
+    )
     if record.keep is not None and not _run(record.keep, trajectory, record, where):
         return None
     if record.standardize is None or not num_steps:
@@ -69,6 +70,7 @@ def read_episode(
         instructions=tuple(texts[path] for path in record.instructions),
         targets=tuple(texts[path] for path in record.targets),
         spans={role: table[frames] for role, table in spans.items()},
+        depth_spans={role: table[frames] for role, table in depth_spans.items()},
     )
 
 
@@ -80,7 +82,7 @@ def decode_trajectory(
     specs = [spec for path in paths if (spec := record.find(features, path)) is not None]  # `validate` has found them all
     stepwise = [spec for spec in specs if spec.in_steps == (record.entries == "episodes")]
     leaves = {spec.path: decode_leaf(example, spec, where) for spec in stepwise if not is_varying_tensor(spec)}
-    num_steps = _num_steps(leaves, example, record, where)
+    num_steps = _num_steps(leaves, example, record, features, where)
     for spec in filter(is_varying_tensor, stepwise):
         leaves[spec.path] = decode_leaf(example, spec, where, num_steps=num_steps)
     trajectory: Trajectory = {}
@@ -98,10 +100,15 @@ def decode_trajectory(
     return trajectory, num_steps
 
 
-def _num_steps(leaves: Mapping[str, np.ndarray], example: Example, record: DatasetRecord, where: str) -> int:
+def _num_steps(
+    leaves: Mapping[str, np.ndarray], example: Example, record: DatasetRecord, features: Mapping[str, FeatureSpec], where: str
+) -> int:
     counts = {path: len(array) for path, array in leaves.items()}
-    if not counts:
-        counts = {key.path: len(example.spans(record.full_path(key.path))[0]) for key in record.images.values()}
+    if record.entries == "examples":
+        counts["an example"] = 1
+    elif not counts:
+        paths = [record.full_path(key.path) for key in record.images.values()]
+        counts = {path: len(_places(example, features[path])[0]) for path in paths}
     if len(set(counts.values())) > 1:
         raise WorldError(f"{where}: its keys have different numbers of steps: {counts}")
     return next(iter(counts.values()), 0)
@@ -118,19 +125,32 @@ def _put(tree: dict[str, Any], names: tuple[str, ...], value: Any) -> None:
     tree[names[-1]] = value
 
 
-def _spans(example: Example, key: str, num_steps: int, payload: memoryview, offset: int, where: str) -> np.ndarray:
-    """[T, 2]. Every image must start as a JPEG or PNG does: a wrong key or a raw array is found here, not in training."""
-    offsets, lengths = example.spans(key)
+def _spans(example: Example, spec: FeatureSpec, num_steps: int, payload: memoryview, offset: int, where: str) -> np.ndarray:
+    """[T, 2]: where each step's pixels lie in the file, in whatever encoding (`rtx.data.pixels`)."""
+    offsets, lengths = _places(example, spec)
     if len(offsets) != num_steps:
-        raise WorldError(f"{where}, key {key!r}: {len(offsets)} images for {num_steps} steps")
+        raise WorldError(f"{where}, key {spec.path!r}: {len(offsets)} images for {num_steps} steps")
+    if spec.kind == "image":
+        _check_starts(offsets, lengths, spec.path, payload, offset, where)
+    return np.stack([offsets, lengths], -1)
+
+
+def _places(example: Example, spec: FeatureSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Offset and length of each step's pixels."""
+    if spec.kind == "image" or spec.encoding in ("bytes", "zlib"):
+        return example.spans(spec.path)
+    return example.number_spans(spec.path, spec.size)
+
+
+def _check_starts(offsets: np.ndarray, lengths: np.ndarray, key: str, payload: memoryview, offset: int, where: str) -> None:
+    """Every image must start as a JPEG or PNG does: a wrong key or a raw array is found here, not in training."""
     there = offsets[lengths >= 2] - offset
     data = np.frombuffer(payload, np.uint8)
     magic = data[there].astype(np.int64) << 8 | data[there + 1]
     wrong = np.flatnonzero((magic != _JPEG) & (magic != _PNG))
     if len(wrong) or np.any(lengths == 1):
-        step = int(wrong[0]) if len(wrong) else int(np.flatnonzero(lengths == 1)[0])
+        step = int(np.flatnonzero(lengths >= 2)[wrong[0]] if len(wrong) else np.flatnonzero(lengths == 1)[0])
         raise WorldError(f"{where}, key {key!r}, step {step}, byte {offsets[step]}: neither JPEG nor PNG")
-    return np.stack([offsets, lengths], -1)
 
 
 def _run(function: Any, trajectory: Trajectory, record: DatasetRecord, where: str, **options: str) -> Any:

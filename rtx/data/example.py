@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int64, UInt8
 
 from rtx.errors import WorldError
 
@@ -82,6 +82,35 @@ class Example:
             raise self._damaged(error, key) from error
         table = np.array(found, np.int64).reshape(-1, 2)
         return table[:, 0] + self._offset, table[:, 1].copy()
+
+    def number_spans(self, key: str, per_step: int) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+        """Offset in the file and length in bytes of each run of `per_step` numbers: 4 bytes each of a float list, the
+        variable-length numbers of an integer list. Only of packed lists, which is how TensorFlow writes them."""
+        try:
+            start, end = self._packed(key)
+            if self.kind(key) == "float":
+                stops = np.arange(start, end + 1, 4 * per_step)
+                whole = stops[-1] == end
+            else:
+                last_bytes = np.flatnonzero(np.frombuffer(self._data[start:end], np.uint8) < 0x80)
+                whole = len(last_bytes) % per_step == 0 and end - start == (last_bytes[-1] + 1 if len(last_bytes) else 0)
+                stops = np.concatenate([[0], last_bytes[per_step - 1 :: per_step] + 1]) + start
+        except Malformed as error:
+            raise self._damaged(error, key) from error
+        if not whole:
+            at = self._offset + start
+            raise WorldError(
+                f"{self._where}, key {key!r}, byte {at}: its numbers are not a whole number of steps of {per_step}"
+            )
+        return stops[:-1] + self._offset, np.diff(stops)
+
+    def _packed(self, key: str) -> tuple[int, int]:
+        """Start and end of the numbers of a list that lies in one packed run; (0, 0) for an empty one."""
+        pieces = self._lists[key].pieces if key in self._lists else ()
+        runs = [field for start, end in pieces for field in _fields(self._data, start, end)]
+        if len(runs) > 1 or any(wire != _LENGTH for _, wire, _, _ in runs):
+            raise Malformed(runs[0][2], "its numbers are not packed in one run, so they have no place that can be noted")
+        return runs[0][2:] if runs else (0, 0)
 
     def strings(self, key: str) -> list[bytes]:
         offsets, lengths = self.spans(key)
@@ -222,14 +251,14 @@ def _ints(data: memoryview, start: int, end: int) -> np.ndarray:
             continue
         if wire not in (_LENGTH, _VARINT):
             raise Malformed(s, f"an integer list with wire type {wire}")
-        parts.append(_varints(np.frombuffer(data[s:e], np.uint8), s))
+        parts.append(varints(np.frombuffer(data[s:e], np.uint8), s))
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def _varints(raw: np.ndarray, at: int) -> np.ndarray:
-    """All variable-length numbers of `raw`: a turn per byte of the longest one, not per number."""
+def varints(raw: UInt8[np.ndarray, " n"], at: int = 0) -> Int64[np.ndarray, " m"]:
+    """All variable-length numbers of `raw`: a turn per byte of the longest one, not per number. Raises Malformed."""
     is_last = raw < 0x80
     if is_last.all():  # flags and small counts: most integer lists
         return raw.astype(np.int64)

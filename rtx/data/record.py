@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from rtx.data.features import STEPS, FeatureSpec
 from rtx.data.fingerprint import USER_MODULE, source_of
+from rtx.data.pixels import pixel_format
 from rtx.errors import UserError, unknown_name
 from rtx.images import ChannelOrder
 from rtx.spec import CAMERA_ROLES, CANONICAL, Embodiment, Layout, to_json
@@ -39,6 +40,18 @@ class ImageKey:
 
     path: str
     channel_order: ChannelOrder = "rgb"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthKey:
+    """Where a camera's depth maps are, under `steps/`, and what one unit of the stored number is in metres."""
+
+    path: str
+    metres_per_unit: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.metres_per_unit > 0:
+            raise UserError(f"depth {self.path!r}: metres_per_unit {self.metres_per_unit} must be positive")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +86,7 @@ class DatasetRecord:
     integers that spell one (code points or UTF-8, padded with 0), or a list of strings (see `targets`).
     `targets`: keys of the text to answer, of sets with questions. Of a list of answers the most frequent is taken, of equally
     frequent ones the first.
+    `depth`: camera role -> depth map, along its viewing direction; they are loaded on request only.
     `metadata`: keys outside the steps, full path, repeated over steps under "traj_metadata".
     `keep`: False filters an episode out (counted), before it is standardized.
     """
@@ -86,6 +100,7 @@ class DatasetRecord:
     layout: Layout = CANONICAL
     entries: Literal["episodes", "examples"] = "episodes"
     targets: tuple[str, ...] = ()
+    depth: Mapping[str, DepthKey] = field(default_factory=dict)
     metadata: tuple[str, ...] = ()
     keep: Callable[[Trajectory], bool] | None = None
     switches: tuple[Switch, ...] = ()
@@ -101,7 +116,9 @@ class DatasetRecord:
 
     def __post_init__(self) -> None:
         problems = [
-            f"camera role {r!r} is unknown (roles: {', '.join(CAMERA_ROLES)})" for r in self.images if r not in CAMERA_ROLES
+            f"camera role {r!r} is unknown (roles: {', '.join(CAMERA_ROLES)})"
+            for r in dict.fromkeys([*self.images, *self.depth])
+            if r not in CAMERA_ROLES
         ]
         if not self.name.replace("_", "").replace("-", "").isalnum():
             problems.append("the name must be made of letters, digits, _ and -")
@@ -152,7 +169,8 @@ class DatasetRecord:
                 f"data set at {where}: the record {self.name!r} is for {self.entries}, but it has "
                 f"{'steps' if has_steps else 'no steps/, so it is not an RLDS data set'}; it has {', '.join(features)}"
             )
-        checks = [_image_problem(self, features, role, key.path) for role, key in self.images.items()]
+        checks = [_pixel_problem(self, features, f"camera {role!r}", key.path) for role, key in self.images.items()]
+        checks += [_pixel_problem(self, features, f"depth {role!r}", key.path) for role, key in self.depth.items()]
         checks += [_key_problem(self, features, path, shape) for path, shape in self.keys.items()]
         checks += [_text_problem(self, features, path, "instruction") for path in self.instructions]
         checks += [_text_problem(self, features, path, "target") for path in self.targets]
@@ -238,12 +256,17 @@ def _choice_problems(record: DatasetRecord) -> list[UserError]:
     return unknown + wrong
 
 
-def _image_problem(record: DatasetRecord, features: Mapping[str, FeatureSpec], role: str, path: str) -> str:
+def _pixel_problem(record: DatasetRecord, features: Mapping[str, FeatureSpec], what: str, path: str) -> str:
     spec = features.get(record.full_path(path))
     if spec is None:
-        there = [_relative(s) for s in features.values() if s.kind == "image"]
-        return f"camera {role!r}: {unknown_name('image key', path, there)}"
-    return "" if spec.kind == "image" and not spec.num_sequences else f"camera {role!r}: {path} is no image but {spec}"
+        there = [_relative(s) for s in features.values() if pixel_format(s) is not None]
+        return f"{what}: {unknown_name('image key', path, there)}"
+    found = pixel_format(spec)
+    if found is None:
+        return f"{what}: {path} is no image but {spec}"
+    if what.startswith("depth"):
+        return "" if found.is_depth else f"{what}: {path} has several numbers a pixel, it is {spec}"
+    return "" if found.is_colour else f"{what}: {path} is no colour picture but {spec}; a depth map belongs into `depth`"
 
 
 def _key_problem(record: DatasetRecord, features: Mapping[str, FeatureSpec], path: str, shape: tuple[int | None, ...]) -> str:
