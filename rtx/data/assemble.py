@@ -28,6 +28,7 @@ from rtx.spec import RELATIVE_KINDS, Batch, Contract
 
 Tokenize = Callable[[Sequence[str]], np.ndarray]
 """Texts to int32 [n, l], the same l always, 0 = padding (`rtx.models.text`)."""
+_MAX_TEXTS = 1 << 16  # tokenized texts that are kept, a few MB
 PADDING_SAMPLE = -1
 """`Batch.sample` of rows that only fill up the last batch of a pass; their `action_mask` is False."""
 
@@ -64,6 +65,7 @@ class Assembler:
         }
         self._texts = _Texts(tokenize)
         self._memory = PictureMemory(max_free=_MAX_FREE_PICTURES * len(roles))
+        self._has_targets = any(entry.prepared.targets for entry in mixture.entries)
         self._text_width = self._texts.tokens(mixture.entries[0].prepared.languages[:1] or ("",)).shape[1]
 
     def empty(self, num_rows: int) -> Batch:
@@ -80,6 +82,7 @@ class Assembler:
             action_mask=np.zeros((n, c.chunk, c.action.width), bool),
             embodiment=np.zeros(n, np.int32),
             sample=np.full(n, PADDING_SAMPLE, np.int64),
+            target=np.zeros((n, self._text_width), np.int32) if self._has_targets else None,
         )
 
     def fill(self, batch: Batch, plan: Plan, rows: slice) -> None:
@@ -89,7 +92,10 @@ class Assembler:
         for e in np.unique(part.entry):
             of_entry = np.flatnonzero(part.entry == e)
             self._fill_entry(batch, self._tables[int(e)], part[of_entry], of_entry + first)
-        batch.action_mask[rows] &= (part.number != PADDING_SAMPLE)[:, None, None]
+        is_sample = part.number != PADDING_SAMPLE
+        batch.action_mask[rows] &= is_sample[:, None, None]
+        if batch.target is not None:
+            batch.target[rows] *= is_sample[:, None]
 
     def close(self) -> None:
         self._files.close()
@@ -102,6 +108,8 @@ class Assembler:
         batch.action[rows] = table.normalize_action(table.chunk(at))
         batch.action_mask[rows] = at.chunk_mask[..., None] & table.action_mask
         batch.text[rows] = self._texts.tokens(table.instructions(steps, plan.number))
+        if table.target_id is not None:
+            batch.target[rows] = self._texts.tokens(table.targets(steps, plan.number))
         for role, images in batch.images.items():
             if frames := table.frames.get(role):
                 batch.image_mask[role][rows] = at.history_mask & frames.present(at.history)
@@ -141,6 +149,7 @@ class _Table:
         self.episode_start = np.asarray(part.episode_start)
         self.action, self.proprio = np.asarray(part.action), np.asarray(part.proprio)
         self.language_id, self.languages = np.asarray(part.language_id), prepared.languages
+        self.target_id = np.asarray(part.target_id) if prepared.targets else None
         self.action_mask = contract.action_mask(prepared.name)
         self.normalize_action = contract.action_normalizer(prepared.name).forward
         self.normalize_proprio = contract.proprio_normalizer(prepared.name).forward
@@ -159,7 +168,14 @@ class _Table:
 
     def instructions(self, steps: np.ndarray, numbers: np.ndarray) -> list[str]:
         """One per sample: where a step has several that are not empty, drawn by the sample's number."""
-        ids = self.language_id[steps]
+        return self._drawn(self.language_id[steps], numbers)
+
+    def targets(self, steps: np.ndarray, numbers: np.ndarray) -> list[str]:
+        """Likewise, of a set that has some."""
+        assert self.target_id is not None
+        return self._drawn(self.target_id[steps], numbers)
+
+    def _drawn(self, ids: np.ndarray, numbers: np.ndarray) -> list[str]:
         if ids.shape[1] > 1:
             order = np.argsort(ids == self._none, axis=1, kind="stable")  # those that say something first
             num_said = np.maximum((ids != self._none).sum(axis=1), 1)
@@ -174,7 +190,8 @@ def _having(entry: MixtureEntry, roles: Sequence[str]) -> list[str]:
 
 
 class _Texts:
-    """Tokens of instructions; each different one goes through `tokenize` once."""
+    """Tokens of texts. Robots hear the same few sentences over and over: each goes through `tokenize` once. Of web data every
+    text is another one, so only so many are kept."""
 
     def __init__(self, tokenize: Tokenize) -> None:
         self._tokenize = tokenize
@@ -191,8 +208,10 @@ class _Texts:
                     raise UserError(
                         f"tokenize gave {rows.dtype}{list(rows.shape)} for {len(new)} texts, expected int32[{len(new)}, l]"
                     )
+                if len(self._known) + len(new) > _MAX_TEXTS:
+                    self._known = {text: self._known[text] for text in texts if text in self._known}
                 self._known.update(zip(new, rows, strict=True))
-        return np.stack([self._known[text] for text in texts])
+            return np.stack([self._known[text] for text in texts])
 
 
 def batch_digest(batch: Batch) -> str:

@@ -63,7 +63,7 @@ class Mixture:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Every instruction of every data set once, sorted: what a word tokenizer is built from."""
+        """Every instruction and answer of every data set once, sorted: what a word tokenizer is built from."""
         return tuple(sorted({text for entry in self.entries for text in entry.prepared.languages}))
 
     def kept(self, split: str) -> tuple[Kept, ...]:
