@@ -1,0 +1,13 @@
+"""Every convention, by data set name, gathered from themed files; several where switches read the same keys in several ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.data.oxe.convention import Convention
+from tests.data.oxe.conventions_widowx import WIDOWX
+
+CONVENTIONS: Mapping[str, tuple[Convention, ...]] = {
+    name: conventions for group in (WIDOWX,) for name, conventions in group.items()
+}
+"""The first of a set is that of its default switches."""
