@@ -83,11 +83,17 @@ def read(url: str) -> bytes:
 
 
 def children(url: str) -> list[str]:
-    """Names directly below `url`, sorted; none if nothing is there. A web server lists nothing and has none either."""
+    """Names directly below `url`, sorted; none if nothing is there. A web server lists nothing and has none either.
+
+    Raises UserError for a bucket that does not exist, else as `stat`.
+    """
     if url.startswith("http"):
         return []
     store, key = _store_and_key(url)
-    listing = _request(url, lambda: _obstore().list_with_delimiter(store, key or None))
+    try:
+        listing = _request(url, lambda: _obstore().list_with_delimiter(store, key or None))
+    except FileNotFoundError as error:  # of a folder that is not there the listing is empty
+        raise UserError(f"{url}: no such bucket") from error
     paths = [*listing["common_prefixes"], *(meta["path"] for meta in listing["objects"])]
     return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
 
@@ -104,6 +110,8 @@ def _request(url: str, send: Callable[[], _Result]) -> _Result:
             raise UserError(_refused(url, str(error))) from error
         except (BaseError, TimeoutError, ConnectionError) as error:
             text = str(error)
+            if _status(text) == 404:
+                raise FileNotFoundError(2, "no such object", url) from error
             if isinstance(error, NotSupportedError) or _will_last(text):
                 raise WorldError(f"cannot read {url}: {_first_line(text)}{_hint(text)}") from error
             if attempt == _ATTEMPTS:
@@ -115,10 +123,14 @@ def _request(url: str, send: Callable[[], _Result]) -> _Result:
 
 
 def _will_last(text: str) -> bool:
-    status = _STATUS.search(text)
-    if status:
-        return 300 <= int(status[1]) < 500 and int(status[1]) not in _PASSING_STATUS
+    if status := _status(text):
+        return 300 <= status < 500 and status not in _PASSING_STATUS
     return any(word in text for word in _LASTING)
+
+
+def _status(text: str) -> int:
+    found = _STATUS.search(text)
+    return int(found[1]) if found else 0
 
 
 def _first_line(text: str) -> str:
@@ -181,7 +193,8 @@ def _has_credentials(scheme: str) -> bool:
     """Whether requests would be signed: told from the environment and the machine, without asking the network."""
     if scheme == "gs":
         default = Path("~/.config/gcloud/application_default_credentials.json").expanduser()
-        return any(name.startswith("GOOGLE_") for name in os.environ) or default.exists() or _machine_is("Google")
+        named = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT")  # the latter also with _PATH or _KEY
+        return any(name.startswith(named) for name in os.environ) or default.exists() or _machine_is("Google")
     if scheme == "s3":
         named = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
         session = _boto3_session()
