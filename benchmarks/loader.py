@@ -19,6 +19,7 @@ TensorFlow and tensorflow-datasets (extra `write`) are needed for tf.data and fo
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import os
@@ -143,18 +144,20 @@ def rtx_augmented(args: argparse.Namespace) -> Callable[[], int]:
     os.environ["JAX_PLATFORMS"] = "cpu"
     import jax
 
-    from rtx.train.augment import augment
+    from rtx.train.augment import moved, recoloured
     from rtx.train.config import AugmentConfig
     from rtx.train.imitation import place
 
-    config = AugmentConfig.octo()
-    step = jax.jit(lambda images, sample: augment(images, sample, jax.random.key(0), config))
+    config, key = dataclasses.replace(AugmentConfig.octo(), uncropped=()), jax.random.key(0)
+    # Two programs: as one, XLA on the CPU (not on accelerators) crops three times over, once per channel.
+    move = jax.jit(lambda images, sample: moved(images, sample, key, config))
+    recolour = jax.jit(lambda images, sample: recoloured(images, sample, key, config))
     loader = open_loader(args)
     pending: list[Any] = []
 
     def next_batch() -> int:
         batch = place(next(loader))
-        pending.append(step(batch.images, batch.sample))
+        pending.append(recolour(move(batch.images, batch.sample), batch.sample))
         if len(pending) > 1:  # one batch is augmented while the next is loaded, as in training
             jax.block_until_ready(pending.pop(0))
         return len(batch.sample)

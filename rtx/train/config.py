@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rtx.data.filters import NO_FILTERS, Filters
 from rtx.errors import UserError
 from rtx.models.families import build_model, model_from_json, model_to_json
 from rtx.spec import CAMERA_ROLES, to_json
@@ -28,6 +29,8 @@ class DataSet:
     record: str = ""  # name in the catalogue (`rtx data list`)
     source: str = ""  # TFDS folder with the TFRecord shards, or its parent
     weight: float = 1.0  # share of the samples, relative to the other sets
+    choose: tuple[str, ...] = ()  # SWITCH=OPTION of the record's unsettled conventions (`rtx data info`)
+    hz: float | None = None  # prepared at a lower control rate; none = as recorded
 
     def problems(self, where: str) -> list[str]:
         found = []
@@ -35,6 +38,10 @@ class DataSet:
             found.append(f"{where}.weight {self.weight} must be above 0")
         if self.source and not self.record:
             found.append(f"{where}.source is given but {where}.record is not: name the catalogue record that describes it")
+        if (self.choose or self.hz is not None) and not self.record:
+            found.append(f"{where}.choose and .hz need {where}.record: a prepared folder was prepared with its own")
+        if bad := [choice for choice in self.choose if "=" not in choice]:
+            found.append(f"{where}.choose {', '.join(bad)} must be written SWITCH=OPTION")
         if not (self.prepared or self.record):
             found.append(f"{where} needs either prepared (a prepared folder) or record and source")
         return found
@@ -49,6 +56,8 @@ class DataConfig:
     chunk: int = 1  # actions predicted at once
     batch_size: int = 32  # samples of one step, over all hosts
     seed: int = 0  # of the order of samples
+    balance: bool = False  # weights times the number of steps (Octo, OpenVLA) instead of per sample (RT-X)
+    filters: Filters = NO_FILTERS  # steps that are not drawn
     cache_bytes: int = 0  # decoded frames kept in memory; 0 = none
     num_threads: int | None = None  # decoding threads; none = as many as there are cores
 
@@ -73,13 +82,29 @@ class AugmentConfig:
     """Random changes of the training images, drawn anew for every sample, camera and operation. 0 = off."""
 
     shift_px: int = 4  # largest shift in each direction
+    crop_scale: tuple[float, float] = (1.0, 1.0)  # area of a random crop, as a share of the picture's; 1,1 = no crop
+    crop_ratio: tuple[float, float] = (1.0, 1.0)  # its aspect ratio, in units of the picture's
+    uncropped: tuple[str, ...] = ()  # roles whose pictures are not cropped
     brightness: float = 0.2  # factor in 1 - x .. 1 + x
     contrast: float = 0.2  # factor in 1 - x .. 1 + x, about the image's mean
+    saturation: float = 0.0  # factor in 1 - x .. 1 + x
     hue: float = 0.05  # turn of the colour circle in -x .. x; 1 = all the way round
 
+    @classmethod
+    def octo(cls) -> AugmentConfig:
+        """The ranges of Octo's pretraining (its configuration files, 2024)."""
+        return cls(
+            shift_px=0, crop_scale=(0.8, 1.0), crop_ratio=(0.9, 1.1), uncropped=("wrist",),
+            brightness=0.1, contrast=0.1, saturation=0.1, hue=0.05,
+        )  # fmt: skip
+
     def problems(self) -> list[str]:
-        found = _below(self, "train.augment", 0, "shift_px", "brightness", "contrast", "hue")
-        return found + _above(self, "train.augment", 1, "brightness", "contrast", "hue")
+        found = _below(self, "train.augment", 0, "shift_px", "brightness", "contrast", "saturation", "hue")
+        if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            found.append(f"train.augment.crop_scale {self.crop_scale} must be two rising numbers above 0 and up to 1")
+        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1] < math.inf:
+            found.append(f"train.augment.crop_ratio {self.crop_ratio} must be two rising numbers above 0")
+        return found + _above(self, "train.augment", 1, "brightness", "contrast", "saturation", "hue")
 
 
 @dataclass(frozen=True, kw_only=True)
