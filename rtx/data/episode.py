@@ -16,7 +16,7 @@ from jaxtyping import Float32, Int
 
 from rtx.data.example import Example
 from rtx.data.features import FeatureSpec
-from rtx.data.leaves import decode_leaf, is_varying_tensor
+from rtx.data.leaves import decode_leaf
 from rtx.data.record import DatasetRecord, Trajectory
 from rtx.data.resample import resample
 from rtx.data.texts import decode_text
@@ -81,10 +81,8 @@ def decode_trajectory(
     paths = dict.fromkeys([*record.keys, *record.instructions, *record.targets])
     specs = [spec for path in paths if (spec := record.find(features, path)) is not None]  # `validate` has found them all
     stepwise = [spec for spec in specs if spec.in_steps == (record.entries == "episodes")]
-    leaves = {spec.path: decode_leaf(example, spec, where) for spec in stepwise if not is_varying_tensor(spec)}
+    leaves = {spec.path: decode_leaf(example, spec, where) for spec in stepwise}
     num_steps = _num_steps(leaves, example, record, features, where)
-    for spec in filter(is_varying_tensor, stepwise):
-        leaves[spec.path] = decode_leaf(example, spec, where, num_steps=num_steps)
     trajectory: Trajectory = {}
     for path, array in leaves.items():
         _put(trajectory, _names(features[path]), array)

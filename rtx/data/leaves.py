@@ -25,59 +25,38 @@ from rtx.errors import WorldError
 _FLAT, _LENGTHS = "ragged_flat_values", "ragged_row_lengths_{}"
 
 
-def decode_leaf(example: Example, spec: FeatureSpec, where: str, *, num_steps: int | None = None) -> np.ndarray:
+def decode_leaf(example: Example, spec: FeatureSpec, where: str) -> np.ndarray:
     """[T, *shape], or an object array [T] where lengths vary; T is 1 for leaves outside the steps.
 
-    `num_steps` is needed for tensors of one unknown dimension inside steps, whose storage does not tell where a step ends.
-    Raises WorldError for numbers that do not make whole steps, damaged encodings, and kinds of features rtx cannot read.
+    Raises WorldError for numbers that do not make whole steps, damaged encodings, and features that rtx cannot read.
     """
     depth = spec.num_sequences + spec.in_steps  # what TFDS calls the sequence rank
-    count = num_steps if spec.in_steps and depth == 1 else None
-    items = _items(example, spec, depth >= 2, where, count)
+    items = _items(example, spec, depth >= 2, where)
     lengths = [_row_lengths(example, spec, k, where) for k in range(depth - 1)]
     nested = _nested(items, lengths, spec, where)
     return nested if depth == 0 or spec.in_steps or None not in spec.shape else _objects([nested])
 
 
-def is_varying_tensor(spec: FeatureSpec) -> bool:
-    """Whether `decode_leaf` needs `num_steps`."""
-    return spec.in_steps and not spec.num_sequences and spec.encoding == "none" and spec.tensor_shape.count(None) == 1
-
-
-def _items(example: Example, spec: FeatureSpec, is_ragged: bool, where: str, count: int | None) -> np.ndarray:
+def _items(example: Example, spec: FeatureSpec, is_ragged: bool, where: str) -> np.ndarray:
     """Every tensor of the leaf, one after the other, whatever sequences they belong to: [n, *tensor_shape]."""
     unknown = spec.tensor_shape.count(None)
     key = _key(example, f"{spec.path}/value" if unknown > 1 else spec.path, is_ragged, spec, where)
     if spec.encoding in ("zlib", "bytes"):
         raw = _decompressed(example.strings(key), spec, where)
         return _from_raw(raw, _shapes(example, spec, is_ragged, len(raw), where), spec, where)
-    if unknown > 1:
-        raise WorldError(
-            f"{where}, key {spec.path!r}: several unknown dimensions without an encoding; TFDS does not write that"
-        )
+    if unknown > 1 or (unknown and (spec.in_steps or spec.num_sequences)):
+        raise WorldError(f"{where}, key {spec.path!r}: {spec} is stored without its shape; TFDS cannot read it either")
     if spec.dtype == "string":
         flat = _objects(example.strings(key))
     elif spec.dtype.startswith(("float", "bfloat")):
         flat = example.floats(key).astype(_numpy_dtype(spec.dtype), copy=False)
     else:
         flat = example.ints(key).astype(_numpy_dtype(spec.dtype))
-    return _split_into_items(flat, spec, where, count)
-
-
-def _split_into_items(flat: np.ndarray, spec: FeatureSpec, where: str, count: int | None) -> np.ndarray:
-    shape = spec.tensor_shape
-    size = math.prod(n for n in shape if n is not None)
-    if None in shape:
-        count = 1 if count is None else count  # one item where there are no steps
-        fits = count > 0 and size > 0 and len(flat) % (size * count) == 0
-        shape = tuple(len(flat) // (size * count) if n is None else n for n in shape) if fits else shape
-    else:
-        fits = size > 0 and len(flat) % size == 0
-    if not fits:
-        if not len(flat):
-            return np.zeros((0, *(n or 0 for n in shape)), flat.dtype)
+    size = math.prod(n for n in spec.tensor_shape if n is not None)
+    if size == 0 or len(flat) % size:
         raise WorldError(f"{where}, key {spec.path!r}: {len(flat)} numbers are not a whole number of steps of {spec}")
-    return flat.reshape(-1, *(n or 0 for n in shape))
+    one = [-1 if n is None else n for n in spec.tensor_shape]
+    return flat.reshape([1, *one] if unknown else [-1, *one])
 
 
 def _decompressed(encoded: Sequence[bytes], spec: FeatureSpec, where: str) -> list[bytes]:

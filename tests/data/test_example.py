@@ -30,6 +30,27 @@ def test_lists_come_back(ints, floats, strings, packed, offset):
     assert set(example.keys()) == set(leaves)
 
 
+@settings(deadline=None, max_examples=50)
+@given(ints=INTS, per_step=st.integers(1, 4), is_float=st.booleans(), offset=st.integers(0, 10**12))
+def test_runs_of_numbers_are_found_where_they_lie(ints, per_step, is_float, offset):
+    ints = ints[: len(ints) // per_step * per_step]
+    data = encode_example({"x": np.array(ints, np.float32 if is_float else np.int64), "y": [b"after"]})
+    offsets, lengths = Example(memoryview(data), offset=offset).number_spans("x", per_step)
+    runs = [data[o - offset : o - offset + n] for o, n in zip(offsets.tolist(), lengths.tolist(), strict=True)]
+    encode = (lambda n: np.float32(n).tobytes()) if is_float else varint
+    groups = [ints[i : i + per_step] for i in range(0, len(ints), per_step)]
+    assert runs == [b"".join(encode(n) for n in group) for group in groups]
+
+
+def test_runs_that_are_no_whole_steps_or_lie_scattered_are_named():
+    for numbers in (np.arange(7), np.arange(7, dtype=np.float32)):
+        with pytest.raises(WorldError, match=r"key 'x', byte \d+: .*not a whole number of steps of 3"):
+            Example(memoryview(encode_example({"x": numbers}))).number_spans("x", 3)
+        with pytest.raises(WorldError, match="not packed in one run"):
+            Example(memoryview(encode_example({"x": numbers}, packed=False))).number_spans("x", 7)
+    assert len(Example(memoryview(encode_example({"y": [b""]}))).number_spans("x", 3)[0]) == 0
+
+
 def test_floats_are_a_view_of_the_payload():
     data = encode_example({"x": np.arange(8, dtype=np.float32)})
     values = Example(memoryview(data)).floats("x")

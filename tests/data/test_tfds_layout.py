@@ -1,81 +1,130 @@
 """What tensorflow-datasets writes and reads back is what our own reader finds, for every kind of leaf a step may have."""
 
+import dataclasses
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from rtx.data.episode import decode_trajectory
+from rtx.data.episode import read_episode
 from rtx.data.example import Example
 from rtx.data.features import open_source
-from rtx.data.record import DatasetRecord, ImageKey
+from rtx.data.leaves import decode_leaf
+from rtx.data.pixels import pixel_format
+from rtx.data.record import NO_ACTION, DatasetRecord, DepthKey, ImageKey
 from rtx.data.tfrecord import RecordReader
 from rtx.robots.widowx import WIDOWX_250
+from rtx.spec import Camera
 
 _SCRIPT = Path(__file__).with_name("tfds_in_process.py")
-IMAGES = ("observation/image", "observation/drawing")
+AS_STORED = ("image", "drawing", "grey")  # expected byte for byte
+COLOUR = ("pixels", "pixels_zlib", "pixels_bytes")
+DEPTH = ("millimetres", "depth_png", "depth", "depth_int", "grey")
 
 
-def test_every_kind_of_leaf(tmp_path):
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """The source, and what TFDS itself reads from it."""
+    folder = tmp_path_factory.mktemp("zoo")
     done = subprocess.run(
-        [sys.executable, str(_SCRIPT), str(tmp_path)], capture_output=True, text=True, env=os.environ, check=False
+        [sys.executable, str(_SCRIPT), str(folder), "tfrecord"], capture_output=True, text=True, env=os.environ, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    expected = np.load(tmp_path / "expected.npz")
-    source = open_source(tmp_path, "zoo")
-    assert {split: source.num_episodes(split) for split in source.splits} == {"train": 5, "val": 2}
-    assert len(source.splits["train"]) == 2
-    record = DatasetRecord(
-        name="zoo",
-        embodiment=WIDOWX_250,
-        images={"primary": ImageKey(path=IMAGES[0]), "secondary": ImageKey(path=IMAGES[1])},
-        instructions=("language_instruction",),
-        keys={
-            path.removeprefix("steps/"): spec.shape
-            for path, spec in source.features.items()
-            if path.startswith("steps/") and spec.kind != "image"
-        },
-        standardize=lambda trajectory: trajectory,
-        metadata=("episode_metadata/number",),
-    )
-    record.validate(source.features, where="zoo")
-    seen = set()
+    return open_source(folder, "zoo"), pickle.loads((folder / "expected.pkl").read_bytes())
+
+
+def records(source):
+    """(shard's bytes, record, Example, number of the episode)."""
     for shards in source.splits.values():
         for shard in shards:
             data = shard.path.read_bytes()
             with open(shard.path, "rb") as file:
-                records = list(RecordReader(file, shard.path.name))
-            assert len(records) == shard.num_episodes
-            for found in records:
-                example = Example(found.payload, offset=found.offset)
-                trajectory, num_steps = decode_trajectory(
-                    example, record=record, features=source.features, index=0, where="zoo"
-                )
-                number = int(trajectory["traj_metadata"]["episode_metadata"]["number"][0])
-                assert num_steps == number + 1
-                check_leaves(trajectory, record, expected, number)
-                check_images(example, data, expected, number)
-                seen.add(number)
+                found = list(RecordReader(file, shard.path.name))
+            assert len(found) == shard.num_episodes
+            for record in found:
+                example = Example(record.payload, offset=record.offset)
+                yield data, record, example, int(example.ints("episode_metadata/number")[0])
+
+
+def test_splits_and_shards(zoo):
+    source, _ = zoo
+    assert {split: source.num_episodes(split) for split in source.splits} == {"train": 5, "val": 2}
+    assert len(source.splits["train"]) == 2
+
+
+def test_every_leaf_that_is_no_image_reads_as_tfds_reads_it(zoo):
+    source, expected = zoo
+    seen = set()
+    for _, _, example, number in records(source):
+        for path, spec in source.features.items():
+            if spec.kind != "image":
+                value = decode_leaf(example, spec, "zoo")
+                wanted = expected[f"{number}/{path.removeprefix('steps/')}"]
+                assert len(value) == len(wanted) == (number + 1 if spec.in_steps else 1), path
+                for ours, theirs in zip(value, wanted, strict=True):
+                    same(ours, theirs, path)
+        seen.add(number)
     assert seen == set(range(7))
 
 
-def check_leaves(trajectory, record, expected, number):
-    for path in record.keys:
-        value = trajectory
-        for name in path.split("/", 1) if path.startswith(("observation", "action")) else [path]:
-            value = value[name]
-        wanted = expected[f"{number}/{path}"]
-        if value.dtype == object:
-            value = np.array([item.decode() for item in value])
-        else:
-            assert value.dtype == wanted.dtype, path
-        np.testing.assert_array_equal(value, wanted, err_msg=path)
+def same(ours, theirs, path):
+    """Lists of lists may be empty, and then have no type."""
+    if isinstance(theirs, list):
+        assert len(ours) == len(theirs), path
+        for a, b in zip(ours, theirs, strict=True):
+            same(a, b, path)
+        return
+    theirs = np.asarray(theirs)
+    if theirs.dtype.kind in "SO":  # texts
+        assert np.asarray(ours, object).tolist() == theirs.astype(object).tolist(), path
+        return
+    assert ours.dtype == theirs.dtype or not theirs.size, path
+    np.testing.assert_array_equal(ours, theirs, err_msg=path)
 
 
-def check_images(example, data, expected, number):
-    for path in IMAGES:
-        offsets, lengths = example.spans(f"steps/{path}")
-        stored = [data[o : o + n].hex() for o, n in zip(offsets.tolist(), lengths.tolist(), strict=True)]
-        assert stored == expected[f"{number}/{path}"].tolist()
+def camera_record(images, depth):
+    roles = ("primary", "secondary", "tertiary", "quaternary", "wrist")
+    cameras = tuple(Camera(role=role, resolution=(6, 4)) for role, _ in zip(roles, images, strict=False))
+    return DatasetRecord(
+        name="zoo",
+        embodiment=dataclasses.replace(WIDOWX_250, cameras=cameras),
+        images={role: ImageKey(path=f"observation/{name}") for role, name in zip(roles, images, strict=False)},
+        depth={role: DepthKey(path=f"observation/{name}") for role, name in zip(roles, depth, strict=False)},
+        instructions=("language_instruction",),
+        targets=("observation/objects/name",),
+        keys={"observation/zlib": (7,)},
+        standardize=None,
+        layout=NO_ACTION,
+        metadata=("episode_metadata/number",),
+    )
+
+
+@pytest.mark.parametrize("images", [AS_STORED, COLOUR])
+def test_the_places_of_pixels_hold_what_tfds_reads(zoo, images):
+    source, expected = zoo
+    record = camera_record(images, DEPTH)
+    record.validate(source.features, where="zoo")
+    for data, found, _, number in records(source):
+        episode = read_episode(
+            found.payload, offset=found.offset, record=record, features=source.features, index=0, where="zoo"
+        )
+        assert [set(texts) for texts in episode.instructions] == [{"saisis le cube doré"}]
+        assert list(episode.targets[0]) == [f"thing {0}" if t else "" for t in range(number + 1)]
+        spans = [*zip(images, episode.spans.values(), strict=True), *zip(DEPTH, episode.depth_spans.values(), strict=True)]
+        for name, table in spans:
+            form = pixel_format(source.features[f"steps/observation/{name}"])
+            for (start, length), wanted in zip(table.tolist(), expected[f"{number}/observation/{name}"], strict=True):
+                stored = data[start : start + length]
+                form.check(stored)
+                if name in AS_STORED:
+                    assert stored == wanted
+                elif name in COLOUR:
+                    np.testing.assert_array_equal(form.colour(stored), wanted)
+                    np.testing.assert_array_equal(form.colour(stored, None, "bgr"), wanted[..., ::-1])
+                else:
+                    metres = wanted.reshape(6, 4).astype(np.float32) * np.float32(0.001)
+                    np.testing.assert_array_equal(form.depth(stored, None, 0.001), metres)
