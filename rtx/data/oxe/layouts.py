@@ -4,6 +4,7 @@
     BASE           a base alone: its motion; where it stands and looks in its odometry's frame
     TWO_ARMS       the right arm in the canonical fields, the left one in left_delta_pos (3), left_delta_rot (3),
                    left_gripper (1); in proprio left_eef_pos (3), left_eef_rot (6), left_gripper (1)
+    TOOL_DELTA_*   motion in the gripper's own frame, in place of delta_pos and delta_rot
     joints(...)    an arm commanded in joints: they take the place of delta_pos and delta_rot
 
 Fields of one name stay equal because they are copied from `CANONICAL_ARM` and `CANONICAL_PROPRIO` or made here only.
@@ -26,6 +27,10 @@ def left(field: _AnyField) -> _AnyField:
     """The same field of the left arm."""
     return dataclasses.replace(field, name=f"left_{field.name}")
 
+
+TOOL_DELTA_POS = ActionField(name="tool_delta_pos", width=3, kind="delta_pos", unit="m", frame="tool")
+TOOL_DELTA_ROT = ActionField(name="tool_delta_rot", width=3, kind="delta_rot", unit="rad", frame="tool", rotation="rpy")
+"""Motion in the gripper's own frame at the start of the step, of sets that measure no orientation."""
 
 BASE_POSE: tuple[Field, ...] = (
     Field(name="base_pos", width=2, unit="m", frame="world"),
