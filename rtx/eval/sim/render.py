@@ -13,7 +13,7 @@ import weakref
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int32, UInt8
 
 from rtx.errors import WorldError
 from rtx.eval.sim.mujoco_gl import advice, mujoco
@@ -51,6 +51,17 @@ class SceneRenderer:
         renderer = self._renderer(size)
         renderer.update_scene(self._data, camera=camera, scene_option=self._option)
         return np.asarray(renderer.render())
+
+    def draw_geoms(self, camera: str, size: int) -> Int32[np.ndarray, "h w"]:
+        """Which geom each pixel of `draw` shows, -1 for none."""
+        renderer = self._renderer(size)
+        renderer.update_scene(self._data, camera=camera, scene_option=self._option)
+        renderer.enable_segmentation_rendering()
+        try:
+            number, kind = np.moveaxis(renderer.render(), -1, 0)
+        finally:
+            renderer.disable_segmentation_rendering()
+        return np.where(kind == mujoco.mjtObj.mjOBJ_GEOM, number, -1).astype(np.int32)
 
     def close(self) -> None:
         for renderer in self._renderers.values():
