@@ -22,7 +22,7 @@ from rtx.data.example import Example
 from rtx.data.features import FeatureSpec
 from rtx.errors import WorldError
 
-_FLAT, _LENGTHS = "ragged_flat_values", "ragged_row_lengths_{}"
+FLAT_VALUES, _LENGTHS = "ragged_flat_values", "ragged_row_lengths_{}"
 
 
 def decode_leaf(example: Example, spec: FeatureSpec, where: str) -> np.ndarray:
@@ -124,7 +124,7 @@ def _row_lengths(example: Example, spec: FeatureSpec, depth: int, where: str) ->
 
 
 def _key(example: Example, path: str, is_ragged: bool, spec: FeatureSpec, where: str) -> str:
-    key = f"{path}/{_FLAT}" if is_ragged else path
+    key = f"{path}/{FLAT_VALUES}" if is_ragged else path
     if spec.kind == "other":
         raise WorldError(f"{where}, key {spec.path!r}: features of kind {spec.dtype} cannot be read")
     if key not in example:
