@@ -193,8 +193,8 @@ def _has_credentials(scheme: str) -> bool:
     """Whether requests would be signed: told from the environment and the machine, without asking the network."""
     if scheme == "gs":
         default = Path("~/.config/gcloud/application_default_credentials.json").expanduser()
-        named = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT")  # the latter also with _PATH or _KEY
-        return any(name.startswith(named) for name in os.environ) or default.exists() or _machine_is("Google")
+        names = ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT")  # the latter also with _PATH or _KEY
+        return any(name.startswith(names) for name in os.environ) or default.exists() or _machine_is("Google")
     if scheme == "s3":
         named = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
         session = _boto3_session()
