@@ -27,7 +27,7 @@ def abs_rot(form: RotationForm = "rpy", unit: str = "rad", frame: Frame = "base"
     return _rotation("abs_rot", "abs_rot", form, unit, frame)
 
 
-def gripper(*, closed: float, opened: float, unit: str = "1") -> ActionField:
+def gripper(*, closed: float | int, opened: float | int, unit: str = "1") -> ActionField:
     """A commanded opening: its value when closed and when open."""
     return ActionField(
         name="gripper", width=1, kind="gripper", unit=unit, closed=float(closed), opened=float(opened),
@@ -68,7 +68,7 @@ def eef_rot(form: RotationForm, unit: str = "rad") -> Field:
     return Field(name="eef_rot", width=width, unit=unit if width == 3 else "1", frame="base", rotation=form)
 
 
-def gripper_state(*, closed: float, opened: float, unit: str = "1") -> Field:
+def gripper_state(*, closed: float | int, opened: float | int, unit: str = "1") -> Field:
     """Measured opening."""
     return Field(name="gripper", width=1, unit=unit, closed=float(closed), opened=float(opened))
 

@@ -22,8 +22,8 @@ from rtx.images import ChannelOrder
 from rtx.robots import fields
 
 _IDENTITY = np.eye(4).reshape(16)
-_ACTION = (fields.delta_pos(), fields.delta_rot("axis_angle"), fields.gripper(closed=1, opened=-1))
-_PROPRIO = (fields.eef_pos(), fields.eef_rot("rot6d"), fields.gripper_state(closed=0, opened=FRANKA_HAND_M, unit="m"))
+_ACTION = (fields.delta_pos(), fields.delta_rot("axis_angle"), fields.gripper(closed=1.0, opened=-1.0))
+_PROPRIO = (fields.eef_pos(), fields.eef_rot("rot6d"), fields.gripper_state(closed=0.0, opened=FRANKA_HAND_M, unit="m"))
 _NO_STATE = (
     "measured statistics hold rows of zeros (no pose yet): such steps, and those before them, whose motion they would spoil, "
     "are cut"

@@ -85,8 +85,8 @@ DROID_SET = DatasetRecord(
     title="DROID",
     embodiment=arm(
         "franka_droid", _VIEWS, hz=HZ,
-        action=(fields.abs_pos(), fields.abs_rot("rpy"), fields.gripper(closed=1, opened=0)),
-        proprio=(fields.eef_pos(), fields.eef_rot("rpy"), fields.gripper_state(closed=1, opened=0)),
+        action=(fields.abs_pos(), fields.abs_rot("rpy"), fields.gripper(closed=1.0, opened=0.0)),
+        proprio=(fields.eef_pos(), fields.eef_rot("rpy"), fields.gripper_state(closed=1.0, opened=0.0)),
     ),
     images=images(_VIEWS),
     instructions=_INSTRUCTIONS,
@@ -119,8 +119,8 @@ DROID_JOINTS = dataclasses.replace(
     title="DROID, joint targets",
     embodiment=arm(
         "franka_droid_joints", _VIEWS, hz=HZ,
-        action=(fields.joint_pos(7), fields.gripper(closed=1, opened=0)),
-        proprio=(fields.joint_state(7), fields.gripper_state(closed=1, opened=0)),
+        action=(fields.joint_pos(7), fields.gripper(closed=1.0, opened=0.0)),
+        proprio=(fields.joint_state(7), fields.gripper_state(closed=1.0, opened=0.0)),
     ),
     keys={"action_dict/joint_position": (7,), "observation/joint_position": (7,), **_GRIPPER_KEYS},
     standardize=standardize_joints,

@@ -95,7 +95,7 @@ EXPLORATION = DatasetRecord(
     title="CMU Franka Exploration",
     embodiment=arm(
         "franka_cmu_exploration", _EXPLORATION_VIEWS, hz=10.0,
-        action=(fields.abs_pos(), fields.abs_rot("rpy"), fields.gripper(closed=0, opened=1), fields.terminate()),
+        action=(fields.abs_pos(), fields.abs_rot("rpy"), fields.gripper(closed=0.0, opened=1.0), fields.terminate()),
     ),
     images=images(_EXPLORATION_VIEWS),
     instructions=("language_instruction",),
@@ -115,8 +115,8 @@ PLAY_FUSION = DatasetRecord(
     title="CMU Play Fusion",
     embodiment=arm(
         "franka_cmu_play_fusion", _PLAY_VIEWS, hz=5.0,
-        action=(fields.delta_pos(), fields.delta_rot("quat_xyzw"), fields.gripper(closed=0, opened=1), fields.terminate()),
-        proprio=(fields.joint_state(7), fields.gripper_state(closed=0, opened=FRANKA_HAND_M, unit="m")),
+        action=(fields.delta_pos(), fields.delta_rot("quat_xyzw"), fields.gripper(closed=0.0, opened=1.0), fields.terminate()),
+        proprio=(fields.joint_state(7), fields.gripper_state(closed=0.0, opened=FRANKA_HAND_M, unit="m")),
     ),
     images=images(_PLAY_VIEWS),
     instructions=("language_instruction",),
@@ -138,7 +138,7 @@ FOOD = DatasetRecord(
     title="CMU Playing with Food",
     embodiment=arm(
         "franka_cmu_food", _FOOD_VIEWS, hz=10.0,
-        action=(fields.abs_pos(), fields.abs_rot("quat_xyzw"), fields.gripper(closed=0, opened=1)),
+        action=(fields.abs_pos(), fields.abs_rot("quat_xyzw"), fields.gripper(closed=0.0, opened=1.0)),
     ),
     images=images(_FOOD_VIEWS),
     instructions=("language_instruction",),
@@ -165,8 +165,8 @@ IAMLAB = DatasetRecord(
     title="CMU IAM Lab Pickup and Insert",
     embodiment=arm(
         "franka_iamlab", _IAMLAB_VIEWS, hz=20.0,
-        action=(fields.abs_pos(), fields.abs_rot("quat_xyzw"), fields.gripper(closed=0, opened=1)),
-        proprio=(fields.joint_state(7), fields.gripper_state(closed=0, opened=1)),
+        action=(fields.abs_pos(), fields.abs_rot("quat_xyzw"), fields.gripper(closed=0.0, opened=1.0)),
+        proprio=(fields.joint_state(7), fields.gripper_state(closed=0.0, opened=1.0)),
     ),
     images=images(_IAMLAB_VIEWS),
     instructions=("language_instruction",),

@@ -53,8 +53,8 @@ RPT = DatasetRecord(
     title="Berkeley RPT",
     embodiment=arm(
         "franka_berkeley_rpt", _RPT_VIEWS, hz=30.0,
-        action=(fields.joint_delta(7), fields.gripper(closed=1, opened=0)),
-        proprio=(fields.joint_state(7), fields.gripper_state(closed=1, opened=0)),
+        action=(fields.joint_delta(7), fields.gripper(closed=1.0, opened=0.0)),
+        proprio=(fields.joint_state(7), fields.gripper_state(closed=1.0, opened=0.0)),
     ),
     images=images(_RPT_VIEWS),
     instructions=("language_instruction",),
@@ -80,7 +80,7 @@ ROBO_SET = DatasetRecord(
     title="RoboSet (RoboAgent)",
     embodiment=arm(
         "franka_robo_set", _ROBO_SET_VIEWS, hz=5.0,
-        action=(fields.joint_pos(7), fields.gripper(closed=1, opened=-1)),
+        action=(fields.joint_pos(7), fields.gripper(closed=1.0, opened=-1.0)),
         proprio=(fields.joint_state(7),),
     ),
     images=images(_ROBO_SET_VIEWS),

@@ -13,7 +13,7 @@ from rtx.robots import fields
 from rtx.robots.rotations import to_matrix
 from rtx.spec import CANONICAL
 
-_WIDTH = fields.gripper_state(closed=0, opened=FRANKA_HAND_M, unit="m")
+_WIDTH = fields.gripper_state(closed=0.0, opened=FRANKA_HAND_M, unit="m")
 QUT_OPEN_M = 0.025  # position of a finger that the set commands to open; fully open it is at 0.04
 
 _FURNITURE_VIEWS = {"primary": View("image", 224, 224), "wrist": View("wrist_image", 224, 224)}
@@ -107,7 +107,7 @@ FURNITURE_BENCH = DatasetRecord(
     title="FurnitureBench",
     embodiment=arm(
         "franka_furniture_bench", _FURNITURE_VIEWS, hz=10.0,
-        action=(fields.delta_pos(), fields.delta_rot("quat_xyzw", frame="tool"), fields.gripper(closed=1, opened=-1)),
+        action=(fields.delta_pos(), fields.delta_rot("quat_xyzw", frame="tool"), fields.gripper(closed=1.0, opened=-1.0)),
         proprio=(fields.eef_pos(), fields.eef_rot("quat_xyzw"), _WIDTH),
     ),
     images=images(_FURNITURE_VIEWS),
@@ -136,8 +136,8 @@ FMB = DatasetRecord(
     title="Functional Manipulation Benchmark",
     embodiment=arm(
         "franka_fmb", _FMB_VIEWS, hz=10.0,
-        action=(fields.delta_pos(), fields.delta_rot("rpy"), fields.gripper(closed=1, opened=0)),
-        proprio=(fields.eef_pos(), fields.eef_rot("quat_xyzw"), fields.gripper_state(closed=1, opened=0)),
+        action=(fields.delta_pos(), fields.delta_rot("rpy"), fields.gripper(closed=1.0, opened=0.0)),
+        proprio=(fields.eef_pos(), fields.eef_rot("quat_xyzw"), fields.gripper_state(closed=1.0, opened=0.0)),
     ),
     images=images(_FMB_VIEWS),
     instructions=("language_instruction",),
@@ -187,7 +187,7 @@ NYU_FRANKA_PLAY = DatasetRecord(
     title="NYU Franka Play",
     embodiment=arm(
         "franka_nyu_play", _NYU_VIEWS, hz=3.0,
-        action=(fields.delta_pos(), fields.delta_rot("rpy"), fields.gripper(closed=-1, opened=1), fields.terminate()),
+        action=(fields.delta_pos(), fields.delta_rot("rpy"), fields.gripper(closed=-1.0, opened=1.0), fields.terminate()),
         proprio=(fields.eef_pos(), fields.eef_rot("rpy")),
     ),
     images=images(_NYU_VIEWS),
@@ -213,7 +213,7 @@ QUT = DatasetRecord(
     title="QUT Dexterous Manipulation",
     embodiment=arm(
         "franka_qut", _QUT_VIEWS, hz=30.0,
-        action=(fields.abs_pos(), fields.abs_rot("quat_xyzw"), fields.gripper(closed=0, opened=QUT_OPEN_M, unit="m")),
+        action=(fields.abs_pos(), fields.abs_rot("quat_xyzw"), fields.gripper(closed=0.0, opened=QUT_OPEN_M, unit="m")),
         proprio=(fields.eef_pos(), fields.eef_rot("quat_xyzw"), _WIDTH),
     ),
     images=images(_QUT_VIEWS),

@@ -79,9 +79,9 @@ HYDRA = DatasetRecord(
     title="Stanford HYDRA",
     embodiment=arm(
         "franka_stanford_hydra", _HYDRA_VIEWS, hz=10.0,
-        action=(fields.delta_pos(), fields.delta_rot("rpy"), fields.gripper(closed=1, opened=0)),
+        action=(fields.delta_pos(), fields.delta_rot("rpy"), fields.gripper(closed=1.0, opened=0.0)),
         proprio=(
-            fields.eef_pos(), fields.eef_rot("rpy"), fields.gripper_state(closed=0, opened=FRANKA_HAND_M, unit="m"),
+            fields.eef_pos(), fields.eef_rot("rpy"), fields.gripper_state(closed=0.0, opened=FRANKA_HAND_M, unit="m"),
         ),
     ),
     images=images(_HYDRA_VIEWS),
@@ -106,9 +106,9 @@ ROBOCOOK = DatasetRecord(
     title="Stanford RoboCook",
     embodiment=arm(
         "franka_stanford_robocook", _ROBOCOOK_VIEWS, hz=ROBOCOOK_HZ,
-        action=(fields.delta_pos(), fields.delta_rot("axis_angle"), fields.gripper(closed=0, opened=FRANKA_HAND_M, unit="m")),
+        action=(fields.delta_pos(), fields.delta_rot("axis_angle"), fields.gripper(closed=0.0, opened=FRANKA_HAND_M, unit="m")),
         proprio=(
-            fields.eef_pos(), fields.eef_rot("rpy"), fields.gripper_state(closed=0, opened=FRANKA_HAND_M, unit="m"),
+            fields.eef_pos(), fields.eef_rot("rpy"), fields.gripper_state(closed=0.0, opened=FRANKA_HAND_M, unit="m"),
         ),
     ),
     images=images(_ROBOCOOK_VIEWS),
@@ -134,7 +134,7 @@ MIMIC_PLAY = DatasetRecord(
     title="MimicPlay",
     embodiment=arm(
         "franka_mimic_play", _MIMIC_VIEWS, hz=5.0,
-        action=(fields.delta_pos(), fields.delta_rot("axis_angle"), fields.gripper(closed=1, opened=-1)),
+        action=(fields.delta_pos(), fields.delta_rot("axis_angle"), fields.gripper(closed=1.0, opened=-1.0)),
         proprio=(fields.eef_pos(), fields.eef_rot("quat_xyzw")),
     ),
     images=images(_MIMIC_VIEWS),

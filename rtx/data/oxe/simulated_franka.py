@@ -82,9 +82,9 @@ MANISKILL = DatasetRecord(
     title="ManiSkill2 demonstrations",
     embodiment=arm(
         "franka_maniskill", _MANISKILL_VIEWS, hz=20.0,
-        action=(fields.delta_pos(), fields.delta_rot("axis_angle"), fields.gripper(closed=-1, opened=1)),
+        action=(fields.delta_pos(), fields.delta_rot("axis_angle"), fields.gripper(closed=-1.0, opened=1.0)),
         proprio=(
-            fields.eef_pos(), fields.eef_rot("quat_wxyz"), fields.gripper_state(closed=0, opened=FRANKA_HAND_M, unit="m"),
+            fields.eef_pos(), fields.eef_rot("quat_wxyz"), fields.gripper_state(closed=0.0, opened=FRANKA_HAND_M, unit="m"),
         ),
     ),
     images=images(_MANISKILL_VIEWS),
@@ -118,9 +118,9 @@ PLEX = DatasetRecord(
     title="PLEX Robosuite",
     embodiment=arm(
         "franka_plex", _PLEX_VIEWS, hz=20.0,
-        action=(fields.delta_pos(), fields.delta_rot("axis_angle"), fields.gripper(closed=1, opened=-1)),
+        action=(fields.delta_pos(), fields.delta_rot("axis_angle"), fields.gripper(closed=1.0, opened=-1.0)),
         proprio=(
-            fields.eef_pos(), fields.eef_rot("quat_xyzw"), fields.gripper_state(closed=0, opened=FRANKA_HAND_M, unit="m"),
+            fields.eef_pos(), fields.eef_rot("quat_xyzw"), fields.gripper_state(closed=0.0, opened=FRANKA_HAND_M, unit="m"),
         ),
     ),
     images=images(_PLEX_VIEWS),
@@ -145,7 +145,7 @@ CLOTH = DatasetRecord(
     name="usc_cloth_sim_converted_externally_to_rlds",
     title="USC Cloth Sim",
     embodiment=arm(
-        "franka_usc_cloth", _CLOTH_VIEWS, hz=5.0, action=(fields.abs_pos(), fields.gripper(closed=1, opened=0)),
+        "franka_usc_cloth", _CLOTH_VIEWS, hz=5.0, action=(fields.abs_pos(), fields.gripper(closed=1.0, opened=0.0)),
     ),
     images=images(_CLOTH_VIEWS),
     instructions=("language_instruction",),

@@ -120,7 +120,7 @@ LSMO = DatasetRecord(
     title="LSMO (University of Tokyo)",
     embodiment=arm(
         "cobotta_lsmo", _LSMO_VIEWS, hz=10.0, hardware="cobotta",
-        action=(fields.delta_pos(), fields.delta_rot("rpy"), fields.gripper(closed=1, opened=0)),
+        action=(fields.delta_pos(), fields.delta_rot("rpy"), fields.gripper(closed=1.0, opened=0.0)),
         proprio=(fields.eef_pos(), fields.eef_rot("rpy")),
     ),
     images=images(_LSMO_VIEWS),
@@ -163,10 +163,10 @@ IMPERIAL = DatasetRecord(
     embodiment=arm(
         "sawyer_imperial", _IMPERIAL_VIEWS, hz=10.0, hardware="sawyer",
         action=(
-            fields.delta_pos(frame="tool"), fields.delta_rot("rpy", frame="tool"), fields.gripper(closed=1, opened=0),
+            fields.delta_pos(frame="tool"), fields.delta_rot("rpy", frame="tool"), fields.gripper(closed=1.0, opened=0.0),
             fields.terminate(),
         ),
-        proprio=(fields.gripper_state(closed=1, opened=0),),
+        proprio=(fields.gripper_state(closed=1.0, opened=0.0),),
     ),
     images=images(_IMPERIAL_VIEWS),
     instructions=("language_instruction",),
@@ -196,8 +196,8 @@ NYU_ROT = DatasetRecord(
     title="NYU ROT",
     embodiment=arm(
         "xarm7_nyu_rot", _ROT_VIEWS, hz=3.0, hardware="xarm7",
-        action=(fields.delta_pos(), fields.delta_rot("rpy"), fields.gripper(closed=1, opened=0)),
-        proprio=(fields.eef_pos(), fields.eef_rot("rpy"), fields.gripper_state(closed=1, opened=0)),
+        action=(fields.delta_pos(), fields.delta_rot("rpy"), fields.gripper(closed=1.0, opened=0.0)),
+        proprio=(fields.eef_pos(), fields.eef_rot("rpy"), fields.gripper_state(closed=1.0, opened=0.0)),
     ),
     images=images(_ROT_VIEWS),
     instructions=("language_instruction",),
