@@ -1,4 +1,4 @@
-"""BridgeData V2, the project's own RLDS copy (bridge_dataset 1.0.0): WidowX 250, four cameras, crowd-sourced instructions.
+"""BridgeData V2 on the WidowX 250: the project's own RLDS copy, the older one of the bucket, and Microsoft's addition.
 
 The recorded actions are commands the arm only partly follows, so motion is replaced by what was reached:
 
@@ -12,10 +12,12 @@ instead, which wraps at +-pi.
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
-from rtx.data.record import DatasetRecord, ImageKey, Trajectory
-from rtx.data.standardize import binarize_gripper, canonical_action, canonical_proprio, cut, reached_motion
-from rtx.robots import rotations
+from rtx.data.oxe.arms import View, arm, images
+from rtx.data.record import DatasetRecord, DepthKey, ImageKey, Trajectory
+from rtx.data.standardize import binarize_gripper, cut, reached
+from rtx.robots import fields, rotations
 from rtx.robots.widowx import WIDOWX_250
 from rtx.spec import CANONICAL
 
@@ -26,24 +28,40 @@ IDLE_BELOW = 1e-5  # m and rad; the idle first commands reach 8e-7, the smallest
 def standardize(trajectory: Trajectory) -> Trajectory:
     """Drops the first step where it does not move (25 of 25 real episodes) and the last, which reaches nothing."""
     trajectory = drop_idle_start(trajectory)
-    if trajectory["action"].shape[0] < 2:
-        return cut(trajectory, slice(0, 0)) | {"action": np.zeros((0, 8), np.float32), "proprio": np.zeros((0, 10), np.float32)}
-    state = trajectory["observation"]["state"].astype(np.float64)
-    rot = rotations.to_matrix(state[:, 3:6], "rpy")
-    delta_pos, delta_rot = reached_motion(state[:, :3], rot)
     gripper = binarize_gripper(trajectory["action"][:, 6].astype(np.float64))
-    proprio = canonical_proprio(state[:, :3], rot @ GRIPPER_DOWN, state[:, 6])
-    trajectory = cut(trajectory, slice(0, -1))
-    trajectory["action"] = canonical_action(delta_pos, delta_rot, gripper[:-1], np.zeros(len(delta_pos)))
-    trajectory["proprio"] = proprio[:-1]
-    return trajectory
+    return _reached(trajectory, gripper, None)
+
+
+def standardize_bucket(trajectory: Trajectory) -> Trajectory:
+    """The same of the older copy, whose action is a dictionary with a gripper that is binary already and a terminate."""
+    trajectory = drop_idle_start(trajectory)
+    action = trajectory["action"]
+    return _reached(trajectory, action["open_gripper"].astype(np.float64), action["terminate_episode"] > 0.5)
 
 
 def drop_idle_start(trajectory: Trajectory) -> Trajectory:
     action = trajectory["action"]
-    is_idle = len(action) > 0 and bool(np.all(np.abs(action[0, :6]) < IDLE_BELOW))
+    parts = [action[:, :6]] if isinstance(action, np.ndarray) else [action["world_vector"], action["rotation_delta"]]
+    motion = np.concatenate(parts, -1)
+    is_idle = len(motion) > 0 and bool(np.all(np.abs(motion[0]) < IDLE_BELOW))
     return cut(trajectory, slice(1, None)) if is_idle else trajectory
 
+
+def _reached(trajectory: Trajectory, gripper: Float[np.ndarray, " t"], terminate: np.ndarray | None) -> Trajectory:
+    state = trajectory["observation"]["state"].astype(np.float64)
+    rot = rotations.to_matrix(state[:, 3:6], "rpy") @ GRIPPER_DOWN
+    return reached(trajectory, pos=state[:, :3], rot=rot, gripper=gripper, opening=state[:, 6], terminate=terminate)
+
+
+_PROPRIO = (fields.eef_pos(), fields.eef_rot("rpy"), fields.gripper_state(closed=0, opened=1))
+_ACTION = (fields.delta_pos(), fields.delta_rot(), fields.gripper(closed=0, opened=1))
+_BUCKET_VIEWS = {"primary": View("image", 480, 640, mounting="over the arm's shoulder, fixed")}
+_MSR_VIEWS = {
+    "primary": View("image_0", 480, 640),
+    "secondary": View("image_1", 480, 640),
+    "tertiary": View("image_2", 480, 640),
+}
+_RELATIVE = "the stored orientation is relative to a gripper that points down; proprio holds the true one"
 
 BRIDGE_DATASET = DatasetRecord(
     name="bridge_dataset",
@@ -65,4 +83,45 @@ BRIDGE_DATASET = DatasetRecord(
     ),
 )
 
-BRIDGE: tuple[DatasetRecord, ...] = (BRIDGE_DATASET,)
+BRIDGE_BUCKET = DatasetRecord(
+    name="bridge",
+    other_names=("bridge_oxe",),
+    title="BridgeData V2 (older copy in the Open X-Embodiment bucket)",
+    license="CC BY 4.0",
+    embodiment=arm(
+        "widowx_250_bridge", _BUCKET_VIEWS, hz=5.0, hardware="widowx_250", action=(*_ACTION, fields.terminate()),
+        proprio=_PROPRIO,
+    ),
+    images=images(_BUCKET_VIEWS),
+    instructions=("observation/natural_language_instruction",),
+    keys={
+        "action/world_vector": (3,), "action/rotation_delta": (3,), "action/open_gripper": (), "action/terminate_episode": (),
+        "observation/state": (7,),
+    },
+    standardize=standardize_bucket,
+    notes=(
+        "outdated: one camera and half of the episodes of the project's own copy, bridge_dataset; do not mix the two",
+        _RELATIVE,
+    ),
+)  # fmt: skip
+
+BRIDGE_MSR = DatasetRecord(
+    name="bridge_data_msr",
+    title="Bridge-compatible data from Microsoft Research",
+    embodiment=arm("widowx_250_msr", _MSR_VIEWS, hz=5.0, hardware="widowx_250", action=_ACTION, proprio=_PROPRIO),
+    images=images(_MSR_VIEWS),
+    depth={"primary": DepthKey(path="observation/depth_0")},
+    instructions=("language_instruction",),
+    keys={"action": (7,), "observation/state": (7,)},
+    standardize=standardize,
+    layout=CANONICAL.without("terminate"),
+    notes=(
+        "control frequency not recorded: 5 Hz assumed, as of BridgeData",
+        "absent cameras are stored as dummies; episode_metadata/has_image_* says which",
+        "depth is 8 bits of an unwritten unit",
+        "no terminate action is recorded, so that dimension is masked",
+        _RELATIVE,
+    ),
+)
+
+BRIDGE: tuple[DatasetRecord, ...] = (BRIDGE_DATASET, BRIDGE_BUCKET, BRIDGE_MSR)

@@ -27,6 +27,18 @@ def bridge_dataset(poses: Poses) -> Mapping[str, Any]:
     return {"observation/state": state(poses), "action": action}
 
 
+def bridge(poses: Poses) -> Mapping[str, Any]:
+    """The bucket's older copy: the same numbers under names of their own, a gripper that is open or not, a terminate flag."""
+    action = bridge_dataset(poses)["action"]
+    return {
+        "observation/state": state(poses),
+        "action/world_vector": action[:, :3],
+        "action/rotation_delta": action[:, 3:6],
+        "action/open_gripper": poses.command > 0.5,
+        "action/terminate_episode": poses.terminate,
+    }
+
+
 def _on_its_way(poses: Poses) -> np.ndarray:
     """The command before the one that differs is in between, on its way there, as the recorded values are."""
     command = poses.command.copy()
@@ -35,5 +47,7 @@ def _on_its_way(poses: Poses) -> np.ndarray:
 
 
 WIDOWX: Mapping[str, tuple[Convention, ...]] = {
+    "bridge": (Convention(native=bridge, home=FINGERS_DOWN),),
     "bridge_dataset": (Convention(native=bridge_dataset, home=FINGERS_DOWN),),
+    "bridge_data_msr": (Convention(native=bridge_dataset, home=FINGERS_DOWN),),
 }

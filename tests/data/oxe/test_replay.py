@@ -92,6 +92,7 @@ def check_action(action, convention, poses, frames):
         action.check(f"{prefix}gripper", getattr(arm, convention.gripper)[frames, None], ATOL)
         for name in [name for name in action.left if name.startswith((f"{prefix}joint_pos_", f"{prefix}joint_delta_"))]:
             check_joints(action, name, arm, frames)
+    check_in_tool_frame(action.take("tool_delta_pos"), action.take("tool_delta_rot"), poses, frames)
     action.check("terminate", convention_terminate(poses, frames), 0)
     check_base(action.take("base_delta_pos"), action.take("base_delta_yaw"), poses, frames)
     action.check_rest("action", convention, poses, frames)
@@ -124,6 +125,17 @@ def check_rotation(found, arm, frames):
     assert Rotation.from_euler("xyz", values).magnitude().max() < MAX_STEP_RAD
 
 
+def check_in_tool_frame(moves, turns, poses, frames):
+    """p_next = p + R d, R_next = R A: each motion in the gripper's own frame at its start."""
+    if not moves:
+        return
+    pos, now = poses.pos[frames[0]], poses.rot[int(frames[0])]
+    for step, move, turn in zip(frames, moves[0], turns[0], strict=True):
+        pos, now = pos + now.apply(move), now * Rotation.from_euler("xyz", turn)
+        np.testing.assert_allclose(pos, poses.next_pos[step], atol=ATOL_M)
+        assert (now * poses.next_rot[int(step)].inv()).magnitude() < ATOL_RAD, f"step {step}"
+
+
 def check_joints(action, name, arm, frames):
     values, _ = action.take(name)
     count = int(name.rpartition("_")[2])
@@ -149,7 +161,8 @@ def check_proprio(proprio, convention, poses, frames):
         matrix = arm.rot.as_matrix()[frames]
         proprio.check(f"{prefix}eef_pos", arm.pos[frames], ATOL_M)
         proprio.check(f"{prefix}eef_rot", np.concatenate([matrix[..., 0], matrix[..., 1]], -1), ATOL_RAD)
-        proprio.check(f"{prefix}gripper", arm.opening[frames, None], ATOL)
+        opening = convention.expected.get(f"proprio.{prefix}gripper", lambda poses, arm=arm: arm.opening[:, None])
+        proprio.check(f"{prefix}gripper", np.asarray(opening(poses), float)[frames], ATOL)
         for name in [name for name in proprio.left if name.startswith(f"{prefix}joint_pos_")]:
             proprio.check(name, arm.joints(int(name.rpartition("_")[2]))[frames], ATOL)
     yaw = poses.base[frames, 2]
