@@ -1,0 +1,74 @@
+"""The two PR2 data sets of the University of Tokyo: one arm of the robot, positions in millimetres.
+
+    state    position (mm), rpy (rad), gripper opening (mm, 0 .. 86.7)
+    action   position (mm), rpy (rad), gripper command, terminate
+
+The text of the action says position, loaders take it for a delta: what was reached is the action.
+"""
+
+from __future__ import annotations
+
+from rtx.data.oxe.arms import View, arm, images
+from rtx.data.oxe.moves import motion_switch, moved, values
+from rtx.data.oxe.polarity import openness, polarity_switch
+from rtx.data.record import DatasetRecord, Trajectory
+from rtx.robots import fields
+from rtx.robots.rotations import to_matrix
+from rtx.spec import Embodiment
+
+STROKE_MM = 86.66
+"""Opening of the PR2's gripper; measured openings, divided by it, reach 0.9998."""
+
+
+def standardize(trajectory: Trajectory, *, motion: str, gripper: str) -> Trajectory:
+    action, state = values(trajectory, "action"), values(trajectory, "observation/state")
+    return moved(
+        trajectory,
+        motion,
+        command=(action[:, :3] / 1000, to_matrix(action[:, 3:6], "rpy")),
+        pos=state[:, :3] / 1000,
+        rot=to_matrix(state[:, 3:6], "rpy"),
+        gripper=openness(action[:, 6], gripper),
+        opening=state[:, 6] / STROKE_MM,
+        terminate=action[:, 7] > 0.5,
+    )
+
+
+_MOTION = motion_switch(
+    "reached",
+    command="the recorded action as a delta, mm and rad (Octo, OpenVLA, RDT)",
+    evidence="its text says position, loaders feed it as a delta; the measured poses are right in either case",
+)
+_GRIPPER = polarity_switch(evidence="RDT turns it round set by set; Octo and OpenVLA pass every disputed one through")
+_VIEWS = {"primary": View("image", 128, 128)}
+
+
+def _embodiment(name: str) -> Embodiment:
+    return arm(
+        name, _VIEWS, hz=10.0, hardware="pr2", morphology="two-armed mobile robot, one arm recorded",
+        action=(fields.delta_pos("mm"), fields.delta_rot(), fields.gripper(closed=1, opened=0), fields.terminate()),
+        proprio=(fields.eef_pos("mm"), fields.eef_rot("rpy"), fields.gripper_state(closed=0, opened=STROKE_MM, unit="mm")),
+    )  # fmt: skip
+
+
+def _record(task: str, title: str, *notes: str) -> DatasetRecord:
+    return DatasetRecord(
+        name=f"utokyo_pr2_{task}_converted_externally_to_rlds",
+        title=title,
+        embodiment=_embodiment(f"pr2_{task}"),
+        images=images(_VIEWS),
+        instructions=("language_instruction",),
+        keys={"action": (8,), "observation/state": (7,)},
+        standardize=standardize,
+        switches=(_MOTION, _GRIPPER),
+        notes=("positions are stored in millimetres", *notes),
+    )
+
+
+PR2: tuple[DatasetRecord, ...] = (
+    _record("opening_fridge", "UTokyo PR2 opening fridge"),
+    _record(
+        "tabletop_manipulation", "UTokyo PR2 tabletop manipulation",
+        "the gripper points straight down all the time: pitch is exactly 90 degrees, where roll and yaw are one",
+    ),
+)  # fmt: skip
