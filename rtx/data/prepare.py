@@ -72,21 +72,26 @@ def prepare(
     _check_folder(out)
     tasks = _tasks(record, found, chosen, out / _PARTS, quarantine=quarantine)
     now = _checked_shards(found, tasks)
-    request = {"fingerprint": record.fingerprint(), "splits": chosen, "quarantine": quarantine}
+    request = {"fingerprint": record.fingerprint(), "splits": chosen}
     if resume and (ready := _up_to_date(out, request, tasks, now, found)):
-        shutil.rmtree(out / _PARTS, ignore_errors=True)  # left by a kill between the manifest and this line
-        return ready
+        damaged = sum(counts["quarantined"] for counts in ready.counts.values())
+        if quarantine or not damaged:  # else it is read again, to say what is damaged
+            reasons = [reason for counts in ready.counts.values() for reason in counts["reasons"]]
+            _check_quarantine(tasks, damaged, reasons, max_quarantined)
+            _remove_parts(out)  # a kill after the manifest leaves them
+            return ready
     _make_folder(out)
     with disk_errors(out):
         for unfinished in out.rglob(".*.part"):  # of a killed run: `rtx.files.atomic`
             unfinished.unlink(missing_ok=True)
         (out / MANIFEST).unlink(missing_ok=True)  # from here on the folder is under construction
         if not resume:
-            shutil.rmtree(out / _PARTS, ignore_errors=True)
+            _remove_parts(out)
     metas = _run_all(tasks, now, title=f"prepare {record.name}", num_workers=num_workers, cluster=cluster)
-    _check_quarantine(record.name, tasks, metas, max_quarantined)
+    reasons = [reason for meta in metas for reason in meta.reasons]
+    _check_quarantine(tasks, sum(meta.quarantined for meta in metas), reasons, max_quarantined)
     merge(record, found, tasks, metas, out, request=request)
-    shutil.rmtree(out / _PARTS)
+    _remove_parts(out)
     return PreparedSet.open(out)
 
 
@@ -152,7 +157,7 @@ def _tasks(record: DatasetRecord, source: Source, splits: Sequence[str], parts: 
         first, shards = 0, source.splits[split]
         for i, shard in enumerate(shards):
             here = chosen[first : first + shard.num_episodes]
-            depends = f"{FORMAT} {fingerprint} {split} {first} {here.tolist()} {quarantine}"
+            depends = f"{FORMAT} {fingerprint} {split} {first} {here.tolist()}"
             tasks.append(
                 ShardTask(
                     ref=ref, features=source.features, split=split, path=shard.path, first_episode=first, heldout=here,
@@ -170,6 +175,10 @@ def _make_folder(out: Path) -> None:
             out.mkdir(parents=True, exist_ok=True)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"cannot make the folder {out}: {error.strerror}; choose another place for the prepared set") from error
+
+
+def _remove_parts(out: Path) -> None:
+    shutil.rmtree(out / _PARTS, ignore_errors=True)
 
 
 def _up_to_date(
@@ -223,12 +232,10 @@ def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _check_quarantine(name: str, tasks: Sequence[ShardTask], metas: Sequence[PartMeta], limit: float) -> None:
-    bad, total = sum(meta.quarantined for meta in metas), sum(task.num_episodes for task in tasks)
-    if bad > limit * total:
-        reasons = [reason for meta in metas for reason in meta.reasons][:5]
+def _check_quarantine(tasks: Sequence[ShardTask], damaged: int, reasons: Sequence[str], limit: float) -> None:
+    total = sum(task.num_episodes for task in tasks)
+    if damaged > limit * total:
         raise WorldError(
-            f"{name}: {bad} of {total} episodes are damaged, more than the allowed share {limit:g}; the first:\n  "
-            + "\n  ".join(reasons)
-            + "\nfetch the files again, or raise max_quarantined"
+            f"{tasks[0].ref.name}: {damaged} of {total} episodes are damaged, more than the allowed share {limit:g}; "
+            "the first:\n  " + "\n  ".join(reasons[:5]) + "\nfetch the files again, or raise max_quarantined"
         )

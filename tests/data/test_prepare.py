@@ -2,7 +2,11 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +22,7 @@ from rtx.errors import UserError, WorldError
 from rtx.images import decode
 from tests.fakes import WIDOWX_FEATURES, encode_example, encode_record, jpeg, widowx_episode, write_rlds, write_widowx
 
+ROOT = Path(__file__).parents[2]
 BRIDGE = RECORDS["bridge_dataset"]
 VX300S = RECORDS["sim_vx300s"]  # the same keys; keeps every step
 
@@ -140,6 +145,101 @@ def test_an_up_to_date_set_is_left_alone_and_a_changed_shard_is_not(tmp_path, wo
     assert len(worked) == 4
     prepare(BRIDGE, source, out, num_workers=1, resume=False)
     assert len(worked) == 6
+
+
+def test_unchanged_shards_are_not_read_to_see_that_they_are(tmp_path, monkeypatch, worked):
+    source = write_widowx(tmp_path, shards=(1,) * 20)
+    out = tmp_path / "out"
+    prepare(BRIDGE, source, out, num_workers=1)
+    paths = sorted(source.glob("*tfrecord*"))
+    os.utime(paths[3], (1e9, 1e9))  # touched: its bytes are read once, and its new time is noted
+    prepare(BRIDGE, source, out, num_workers=1)
+    monkeypatch.setattr(shard_module, "open_file", lambda place: pytest.fail(f"{place} was opened"))
+    prepare(BRIDGE, source, out, num_workers=1)
+    assert len(worked) == 20
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from rtx.data import merge, prepare
+from rtx.data.catalogue import RECORDS
+
+def killing(function, calls):
+    left = [calls]
+    def replacement(*args, **kwargs):
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return replacement
+
+where, calls = sys.argv[3].split(":")
+module, name = where.split(".")
+module = {"merge": merge, "prepare": prepare}[module]
+setattr(module, name, killing(getattr(module, name), int(calls)))
+prepare.prepare(RECORDS["bridge_dataset"], Path(sys.argv[1]), Path(sys.argv[2]), num_workers=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "redone"),
+    [("prepare.prepare_shard:2", 1), ("merge._append:4", 0), ("merge.write_json:1", 0)],
+)
+def test_a_kill_at_any_point_costs_no_finished_shard(tmp_path, worked, where, redone):
+    source = write_widowx(tmp_path, shards=(10, 8, 8))
+    out = tmp_path / "out"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(source), str(out), where], cwd=ROOT, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    with pytest.raises(UserError, match="not prepared to the end"):
+        PreparedSet.open(out)
+    prepare(BRIDGE, source, out, num_workers=1)
+    assert len(worked) == redone
+    prepare(BRIDGE, source, tmp_path / "clean", num_workers=1)
+    assert column_bytes(out) == column_bytes(tmp_path / "clean")
+    assert not list(out.rglob(".*"))  # nor anything half written
+
+
+def test_a_kill_after_the_manifest_leaves_a_whole_set(tmp_path, worked):
+    source = write_widowx(tmp_path, shards=(2, 2))
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", KILLED, str(source), str(out), "prepare._remove_parts:0"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == -signal.SIGKILL
+    assert (out / "parts").exists()
+    prepare(BRIDGE, source, out, num_workers=1)
+    assert worked == []
+    assert not (out / "parts").exists()
+
+
+def test_chosen_splits_only_and_another_choice_is_another_set(tmp_path, worked):
+    rng = np.random.default_rng(0)
+    shards = {name: [[widowx_episode(rng, 5)]] for name in ("train", "val", "test")}
+    source = write_rlds(tmp_path, "bridge_dataset", WIDOWX_FEATURES, shards)
+    out = tmp_path / "out"
+    assert list(prepare(BRIDGE, source, out, splits=["val", "train"], num_workers=1).splits) == ["train", "val"]
+    assert len(worked) == 2
+    assert set(prepare(BRIDGE, source, out, num_workers=1).splits) == {"train", "val", "test"}
+    with pytest.raises(UserError, match=r"leave out 'train', which statistics are computed from"):
+        prepare(BRIDGE, source, out, splits=["test"])
+
+
+def test_quarantine_goes_on_where_strict_stopped(tmp_path, worked):
+    source = write_widowx(tmp_path, shards=(2, 2, 2))
+    path = source / "bridge_dataset-train.tfrecord-00002-of-00003"
+    path.write_bytes(path.read_bytes()[:-5])
+    out = tmp_path / "out"
+    with pytest.raises(WorldError, match="truncated"):
+        prepare(BRIDGE, source, out, num_workers=1)
+    assert len(worked) == 3
+    prepared = prepare(BRIDGE, source, out, num_workers=1, quarantine=True, max_quarantined=0.2)
+    assert len(worked) == 4  # the two whole shards were done
+    assert prepared.counts["train"]["quarantined"] == 1
+    with pytest.raises(WorldError, match=r"bridge_dataset: 1 of 6 episodes are damaged, more than the allowed share 0\.1"):
+        prepare(BRIDGE, source, out, num_workers=1, quarantine=True, max_quarantined=0.1)
+    assert prepare(BRIDGE, source, out, num_workers=1, quarantine=True, max_quarantined=0.2) == prepared
+    assert len(worked) == 4
+    with pytest.raises(WorldError, match="truncated"):  # strict is strict, whatever was prepared
+        prepare(BRIDGE, source, out, num_workers=1)
 
 
 def test_empty_and_one_step_episodes_are_counted_not_hidden(tmp_path):
