@@ -85,6 +85,8 @@ def _typed(value: Any, spec: FeatureSpec, num_steps: int) -> np.ndarray:
     else:
         array = np.asarray(value)
         array = np.round(array) if spec.dtype.startswith(("int", "uint")) else array
+        if spec.dtype == "float64":
+            array = array.astype(np.float32)  # a tf.train.Example has no other floats
         array = array.astype(spec.dtype)
         if array.shape == (*expected, 1):
             array = array[..., 0]
