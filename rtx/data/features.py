@@ -1,9 +1,9 @@
-"""What a TFDS directory says about itself: `features.json` as typed leaves, `dataset_info.json` as splits and shards.
+"""What a TFDS directory says about itself: where its version folder is, and `features.json` as typed leaves.
 
-    <root>/<name>/<version>/features.json, dataset_info.json, <name>-<split>.tfrecord-00000-of-00012, ...
+    <root>/<name>[/<config>]/<version>/features.json, dataset_info.json, <name>-<split>.tfrecord-00000-of-00012, ...
 
 A leaf under `steps/` is stored stacked: a number of shape [...] as one flat list over all steps, an image or string as one
-byte string per step, bool as int64, all under the key `steps/a/b` (`rtx.data.leaves`). Nothing here opens a shard.
+byte string per step, bool as int64, all under the key `steps/a/b` (`rtx.data.leaves`). Splits and shards: `rtx.data.splits`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rtx.data.splits import Shard, read_splits
 from rtx.data.storage import Location, Url, children, location
 from rtx.errors import UserError, WorldError
 from rtx.files import read_json
 
 LeafKind = Literal["tensor", "image", "text", "other"]
 STEPS = "steps"
-_DEFAULT_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -70,12 +70,6 @@ class FeatureSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shard:
-    path: Location
-    num_episodes: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Source:
     """One version of one data set on disk. `features` is keyed by `FeatureSpec.path`; `splits` holds shards in order."""
 
@@ -97,12 +91,7 @@ def open_source(path: str | Location, name: str = "") -> Source:
     directory = _version_dir(location(path), name)
     info = read_json(directory / "dataset_info.json")
     features = read_features(directory / "features.json")
-    file_format = str(info.get("fileFormat", "tfrecord"))
-    if file_format != "tfrecord":
-        raise WorldError(f"{directory}: its files are {file_format}, rtx reads tfrecord; convert it with `tfds convert_format`")
-    splits = {str(s.get("name")): _shards(directory, info, s, file_format) for s in info.get("splits", [])}
-    if not splits:
-        raise WorldError(f"{directory}/dataset_info.json lists no splits; the data set was not written to its end")
+    splits = read_splits(directory, info)
     return Source(
         directory=directory,
         name=str(info.get("name", directory.parent.name)),
@@ -129,13 +118,17 @@ def features_of(tree: Any, *, where: str) -> dict[str, FeatureSpec]:
 
 
 def _version_dir(path: Location, name: str) -> Location:
-    candidates = [path, path / name] if name else [path]
-    for base in candidates:
+    """The version folder `path` means: itself, or the newest inside, or inside its only config (`mt_opt/rlds/1.0.0`)."""
+    for base in [path, path / name] if name else [path]:
         if (base / "features.json").is_file():
             return base
-        versions = [d for d in children(base) if _VERSION.fullmatch(d.name) and (d / "features.json").is_file()]
-        if versions:
-            return max(versions, key=lambda d: tuple(int(n) for n in d.name.split(".")))
+        if found := _newest(base):
+            return found
+        configs = {d.name: version for d in children(base) if (version := _newest(d))} if base.name == name or not name else {}
+        if len(configs) > 1:
+            raise UserError(f"{base} holds several data sets: {', '.join(sorted(configs))}; pass one of these folders")
+        if configs:
+            return next(iter(configs.values()))
     if isinstance(path, Url) and path.text.startswith("http"):
         raise UserError(f"{path}: no features.json there; a web server lists no folders: pass <data set>/<version> itself")
     if not path.exists():
@@ -146,28 +139,10 @@ def _version_dir(path: Location, name: str) -> Location:
     raise UserError(f"{path} holds no TFDS data set{wanted}: no features.json {places}; it holds {inside or 'nothing'}")
 
 
-def _shards(directory: Location, info: Mapping[str, Any], split: Mapping[str, Any], file_format: str) -> tuple[Shard, ...]:
-    lengths = [int(n) for n in split.get("shardLengths", [])]
-    template = split.get("filepathTemplate") or _DEFAULT_TEMPLATE
-    names = {"DATASET": info.get("name", directory.parent.name), "SPLIT": split.get("name"), "FILEFORMAT": file_format}
-    return tuple(
-        Shard(path=directory / _shard_name(template, names, i, len(lengths), directory), num_episodes=n)
-        for i, n in enumerate(lengths)
-    )
-
-
-def _shard_name(template: str, names: Mapping[str, Any], index: int, count: int, directory: Location) -> str:
-    numbers = {
-        "SHARD_INDEX": f"{index:05d}",
-        "NUM_SHARDS": f"{count:05d}",
-        "SHARD_X_OF_Y": f"{index:05d}-of-{count:05d}",
-    }
-    try:
-        return template.format(**names, **numbers)
-    except (KeyError, IndexError, ValueError) as error:
-        raise WorldError(
-            f"{directory}/dataset_info.json: cannot read the file name template {template!r}: {error!r}"
-        ) from error
+def _newest(base: Location) -> Location | None:
+    """The highest version in a data set's folder."""
+    versions = [d for d in children(base) if _VERSION.fullmatch(d.name) and (d / "features.json").is_file()]
+    return max(versions, key=lambda d: tuple(int(n) for n in d.name.split(".")), default=None)
 
 
 def _root(tree: Mapping[str, Any]) -> Mapping[str, Any]:

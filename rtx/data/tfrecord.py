@@ -109,6 +109,21 @@ class RecordReader:
         return WorldError(f"{self._name}, byte {byte} (record {index}): {text}; fetch this file again")
 
 
+def count_records(file: File) -> int:
+    """How many records a file holds, by going from header to header. What is left behind the last whole one counts as one:
+    whoever reads it finds out what is wrong there."""
+    size = file.seek(0, 2)
+    position = count = 0
+    while position < size:
+        file.seek(position)
+        header = file.read(HEADER_BYTES)
+        count += 1
+        if len(header) < HEADER_BYTES or masked_crc(header[:8]) != struct.unpack("<I", header[8:])[0]:
+            break
+        position += HEADER_BYTES + int(struct.unpack("<Q", header[:8])[0]) + FOOTER_BYTES
+    return count
+
+
 def file_crc32c(file: File) -> int:
     """CRC32C of everything from here to the end of the file."""
     crc = 0

@@ -23,11 +23,12 @@ import numpy as np
 
 from rtx import progress
 from rtx.data.example import Example
-from rtx.data.features import FeatureSpec, Shard, Source, open_source
+from rtx.data.features import FeatureSpec, Source, open_source
 from rtx.data.leaves import FLAT_VALUES, decode_leaf
 from rtx.data.pixels import PICTURE, PixelFormat, pixel_format
 from rtx.data.prepared import MANIFEST, PreparedSet, PreparedSplit, pixel_columns
 from rtx.data.shard import FileIdentity
+from rtx.data.splits import Shard
 from rtx.data.storage import Location, location, open_file, stat
 from rtx.data.texts import decode_text
 from rtx.data.tfrecord import Record, RecordReader, file_crc32c
