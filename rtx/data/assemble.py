@@ -55,8 +55,10 @@ class Assembler:
         self.contract = contract
         mixture.warn_unsettled()
         roles, size = contract.roles, contract.image_size
-        num_frames = sum(n * len(_having(e, roles)) for e, n in zip(mixture.entries, mixture.num_steps(split), strict=True))
-        self.caches_frames = num_frames * size[0] * size[1] * 3 <= cache_bytes
+        self.num_frames = sum(
+            n * len(_having(e, roles)) for e, n in zip(mixture.entries, mixture.num_steps(split), strict=True)
+        )
+        self.caches_frames = self.num_frames * size[0] * size[1] * 3 <= cache_bytes
         self._files = ShardFiles()
         self._tables = {
             i: _Table(entry, contract, split=split, rows=kept.rows, files=self._files, keep=self.caches_frames)
@@ -99,6 +101,19 @@ class Assembler:
 
     def close(self) -> None:
         self._files.close()
+
+    def batch_bytes(self, num_rows: int) -> int:
+        """Of a batch of so many rows."""
+        row = self.empty(1)
+        fields = (getattr(row, field.name) for field in dataclasses.fields(row))
+        arrays = (array for value in fields for array in (value.values() if isinstance(value, Mapping) else [value]))
+        return num_rows * sum(array.nbytes for array in arrays if array is not None)
+
+    def table_bytes(self) -> tuple[int, int]:
+        """(bytes of files that are mapped, bytes of memory) of the tables; `cache_bytes` not counted."""
+        tables = self._tables.values()
+        chosen = {id(table.rows): table.rows.nbytes for table in tables if table.rows is not None}
+        return sum(table.mapped_bytes() for table in tables), sum(chosen.values())
 
     def _fill_entry(self, batch: Batch, table: _Table, plan: Plan, rows: np.ndarray) -> None:
         steps = plan.window if table.rows is None else table.rows[plan.window].astype(np.int64)
@@ -159,6 +174,13 @@ class _Table:
         self.frames: Mapping[str, Frames] = {
             role: Frames(part, role, size=size, files=files, label=label, keep=keep) for role in _having(entry, contract.roles)
         }
+
+    def mapped_bytes(self) -> int:
+        columns = [self.episode_start, self.action, self.proprio, self.language_id, self.target_id]
+        indexes = [frames.index for frames in self.frames.values()]
+        columns += [shard for shard, _, _ in indexes[:1]]  # the same file for all cameras
+        columns += [column for _, offset, length in indexes for column in (offset, length)]
+        return sum(column.nbytes for column in columns if column is not None)
 
     def chunk(self, at: Windows) -> np.ndarray:
         """Actions of the windows, physical; after the end of the episode the arm stands still: no motion, same gripper."""

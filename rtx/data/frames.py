@@ -118,6 +118,11 @@ class Frames:
             # np.zeros maps pages only as they are written, so memory grows with what was really seen.
             self._kept = np.zeros((len(self._length), *size, 3), np.uint8), np.zeros(len(self._length), bool)
 
+    @property
+    def index(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The columns shard, offset and length."""
+        return self._shard, self._offset, self._length
+
     def present(self, rows: Int64[np.ndarray, "*n"]) -> Bool[np.ndarray, "*n"]:
         """Which rows have a picture of this camera."""
         return self._length[rows] > 0

@@ -4,7 +4,8 @@
 
 All there is to save is the next sample number. Each batch in flight is a set of slices of rows, filled by a pool of threads
 (decoding releases the GIL) straight into the batch's own memory, so memory is prefetch + 1 batches however large the
-mixture. An error in a thread comes out of `next` with data set, episode, step, file and byte.
+mixture; `Loader.memory` says how much before the first. An error in a thread comes out of `next` with data set, episode, step,
+file and byte.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -30,6 +32,7 @@ from rtx.spec import Batch, Contract
 __all__ = ["Loader", "LoaderState", "batch_digest", "one_pass"]
 
 _MAX_ROWS_PER_SLICE = 32
+_HELD_BATCHES = 2  # by the consumer: one in use, one on its way to the device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,27 @@ class LoaderState:
 
     next_sample: int
     fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderMemory:
+    """What a loader will hold at most, in bytes, known before its first batch."""
+
+    batch: int  # one batch
+    num_batches: int  # prepared ahead, being prepared, and two that the consumer holds
+    frames: int  # decoded pictures that stay, once all were seen
+    rows: int  # lists of the samples that filters leave
+    mapped: int  # step tables: pages of files, which the system takes back when memory gets short
+
+    @property
+    def total(self) -> int:
+        return self.batch * self.num_batches + self.frames + self.rows
+
+    def __str__(self) -> str:
+        parts = [f"{self.num_batches} batches of {self.batch / 1e6:,.1f} MB"]
+        parts += [f"{self.frames / 1e6:,.0f} MB of decoded pictures"] if self.frames else []
+        parts += [f"{self.rows / 1e6:,.0f} MB of row lists"] if self.rows else []
+        return f"at most {self.total / 1e6:,.0f} MB ({', '.join(parts)}); tables mapped from disk {self.mapped / 1e6:,.1f} MB"
 
 
 class Loader:
@@ -91,6 +115,18 @@ class Loader:
     def caches_frames(self) -> bool:
         """Whether decoded pictures stay in memory, that is, whether `cache_bytes` was enough for all of them."""
         return self._assembler.caches_frames
+
+    def memory(self) -> LoaderMemory:
+        """What it will hold at most; as text, one line for people."""
+        num_rows, contract = self._share.stop - self._share.start, self.contract()
+        mapped, rows = self._assembler.table_bytes()
+        return LoaderMemory(
+            batch=self._assembler.batch_bytes(num_rows),
+            num_batches=self._prefetch + 1 + _HELD_BATCHES,
+            frames=self._assembler.num_frames * math.prod(contract.image_size) * 3 if self.caches_frames else 0,
+            rows=rows,
+            mapped=mapped,
+        )
 
     def contract(self) -> Contract:
         """What a model trained on these batches promises: embodiments and statistics by data set name."""

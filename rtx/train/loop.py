@@ -2,7 +2,8 @@
 
     train(config, run_dir)      the same call goes on after any kill, with the batches and numbers that would have come
 
-Nothing in the loop waits for the device but the log line (every `log_every` steps), validation and saving.
+Nothing in the loop waits for the device but the log line (every `log_every` steps), validation and saving, and the next
+batch is on its way there before any of them.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import contextlib
 import json
 import logging
 import platform
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from rtx.data.loader import Loader, LoaderState
 from rtx.errors import UserError, WorldError
 from rtx.models.families import build_model, model_to_json
 from rtx.models.protocol import Model
-from rtx.spec import Batch, to_json
+from rtx.spec import to_json
 from rtx.train import checkpoint, imitation, pytree
 from rtx.train.cache import keep_compiled_programs
 from rtx.train.config import TrainConfig, config_to_json, fingerprint
@@ -35,6 +35,7 @@ from rtx.train.inputs import Inputs, describe, empty_batch, open_inputs, train_b
 from rtx.train.metrics import MetricsFile
 from rtx.train.observe import Validation, Window
 from rtx.train.preemption import Preempted, Preemption
+from rtx.train.prefetch import Prefetch
 from rtx.train.run_dir import CHECKPOINTS, METRICS, claim
 from rtx.train.state import TrainState, from_tree, init_state, to_tree
 
@@ -54,7 +55,7 @@ def train(config: TrainConfig, run_dir: Path) -> Path:
         optimizer = imitation.make_optimizer(config.train)
         loader = stack.enter_context(train_batches(inputs, config))
         state, start = _restore_or_init(config, run_dir, inputs, model, loader)
-        _first_lines(config, inputs, state, start)
+        _first_lines(config, inputs, loader, state, start)
         last = config.train.num_steps
         if start == last:
             log.info("nothing to do: step %d of %d is saved", start, last)
@@ -64,13 +65,16 @@ def train(config: TrainConfig, run_dir: Path) -> Path:
         metrics = stack.enter_context(MetricsFile(run_dir / METRICS, step=start))
         validation = Validation(config, inputs, model)
         saver = _Saver(config, run_dir, inputs, model, metrics)
-        window = Window(config, metrics)
+        window, batches = Window(config, metrics), Prefetch(loader)
         advance = stack.enter_context(progress.bar("train", last, done=start))
 
-        for step, (batch, wait_s) in enumerate(_timed(loader), start=start + 1):
-            state, values = step_fn(state, imitation.place(batch))
-            window.add(step, values, wait_s=wait_s)
+        for step in range(start + 1, last + 1):
+            batch, wait_s = batches.take()
+            state, values = step_fn(state, batch)
             is_last, is_stopping = step == last, preemption.requested
+            if not (is_last or is_stopping):
+                batches.prepare()
+            window.add(step, values, wait_s=wait_s)
             if is_last or is_stopping or step % config.run.log_every == 0:
                 window.log()
             advance(1, window.note)
@@ -78,25 +82,11 @@ def train(config: TrainConfig, run_dir: Path) -> Path:
             if is_last or (config.run.eval_every and step % config.run.eval_every == 0):
                 validation.log(state, step, metrics)
             if is_last or is_stopping or step % config.run.save_every == 0:
-                saver.save(state, step, loader, must=is_last or is_stopping)
+                saver.save(state, step, batches.state(), must=is_last or is_stopping)
             window.resume()
-            if is_last:
-                break
-            if is_stopping:
+            if is_stopping and not is_last:
                 raise Preempted
     return run_dir / CHECKPOINTS / str(last)
-
-
-def _timed(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Each batch with the seconds the loop waited for it."""
-    iterator = iter(batches)
-    while True:
-        start = time.monotonic()
-        try:
-            batch = next(iterator)
-        except StopIteration:
-            return
-        yield batch, time.monotonic() - start
 
 
 def _restore_or_init(
@@ -161,9 +151,9 @@ class _Saver:
         self._model = model
         self._metrics = metrics
 
-    def save(self, state: TrainState, step: int, loader: Loader, *, must: bool) -> None:
+    def save(self, state: TrainState, step: int, position: LoaderState, *, must: bool) -> None:
         """Raises WorldError if it cannot be saved and `must`."""
-        side = _side_files(self._inputs, self._model, config=config_to_json(self._config), loader_state=to_json(loader.state()))
+        side = _side_files(self._inputs, self._model, config=config_to_json(self._config), loader_state=to_json(position))
         try:
             checkpoint.save(self._root, step=step, state=to_tree(state), side=side, keep=self._config.run.keep)
         except WorldError as error:
@@ -173,7 +163,7 @@ class _Saver:
             self._metrics.write(step=step, kind="event", event="save failed", reason=str(error))
 
 
-def _first_lines(config: TrainConfig, inputs: Inputs, state: TrainState, start: int) -> None:
+def _first_lines(config: TrainConfig, inputs: Inputs, loader: Loader, state: TrainState, start: int) -> None:
     """What an operator wants to know before waiting."""
     device = jax.devices()[0]
     log.info(
@@ -184,6 +174,7 @@ def _first_lines(config: TrainConfig, inputs: Inputs, state: TrainState, start: 
     log.info("config: fingerprint=%s contract=%s", fingerprint(config), inputs.contract.fingerprint())
     for row in describe(inputs):
         log.info("data set: name=%s share=%.4g episodes=%d steps=%d", row["name"], row["share"], row["episodes"], row["steps"])
+    log.info("loader: %s", loader.memory())
     log.info("words: known=%d", inputs.tokenizer.size - 2)
     log.info("parameters: count=%d", pytree.num_elements(state.variables["params"]))
     log.info("start: step=%d of %d %s", start, config.train.num_steps, "resumed" if start else "new run")

@@ -158,6 +158,21 @@ def test_a_batch_that_is_kept_stays_as_it_came(mixture: Mixture):
     assert [batch_digest(batch) for batch in kept] == came
 
 
+def test_memory_is_known_beforehand(mixture: Mixture):
+    with Loader(mixture, **OPTIONS, prefetch=3) as loader:
+        memory, batch = loader.memory(), next(loader)
+        arrays = [getattr(batch, field.name) for field in dataclasses.fields(Batch)]
+        flat = [a for value in arrays for a in (value.values() if isinstance(value, dict) else [value]) if a is not None]
+        assert (memory.batch, memory.num_batches) == (sum(a.nbytes for a in flat), 6)
+        files = [p for e in mixture.entries for p in (e.prepared.path / "train").glob("*.npy")]
+        on_disk = sum(path.stat().st_size - 128 for path in files)  # 128 bytes of header
+        assert memory.mapped == on_disk
+        assert (memory.frames, memory.total) == (0, 6 * memory.batch)
+        assert f"6 batches of {memory.batch / 1e6:.1f} MB" in str(memory)
+    with Loader(mixture, **OPTIONS, cache_bytes=10**6) as keeping:
+        assert keeping.memory().frames == (13 * 2 + 6) * 8 * 6 * 3
+
+
 @pytest.mark.parametrize("num_hosts", [1, 2, 3, 6])
 def test_hosts_one_after_the_other_are_the_one_host_batch(mixture: Mixture, num_hosts: int):
     with Loader(mixture, **OPTIONS) as whole:

@@ -33,6 +33,7 @@ def write_sets(folder: Path, *, names: Sequence[str] = ("first", "second")) -> t
         made = tiny_set(folder / name, name=name, lengths=(5, 2, 7 + i), roles=("primary",), splits=("train", "val"))
         kept = {f.name: getattr(made, f.name) for f in dataclasses.fields(made) if f.name not in ("path", "fingerprint")}
         manifest = {"format": FORMAT, "request": {"fingerprint": made.fingerprint}, **kept, "source": str(made.source)}
+        manifest["depth"] = manifest.pop("depths")
         write_json(folder / name / MANIFEST, to_json(manifest))
         sets.append(DataSet(prepared=str(folder / name), weight=1.0 + i))
     return tuple(sets)
@@ -49,17 +50,19 @@ def small_config(sets: tuple[DataSet, ...], *, num_steps: int = 8, **run: int) -
 
 def main(config_file: str, run_dir: str, digests: str) -> None:
     from rtx.data.loader import batch_digest
-    from rtx.train import imitation, loop
+    from rtx.train import loop
     from rtx.train.config import config_from_json
+    from rtx.train.prefetch import Prefetch
 
-    place = imitation.place
+    take = Prefetch.take
 
-    def noted(batch):
+    def noted(self):
+        batch, wait_s = take(self)
         with open(digests, "a") as file:
-            file.write(f"{int(batch.sample[0])} {batch_digest(batch)}\n")
-        return place(batch)
+            file.write(f"{int(batch.sample[0, 0])} {batch_digest(batch)}\n")
+        return batch, wait_s
 
-    imitation.place = noted  # as the loop calls it; validation has its own name for it
+    Prefetch.take = noted
     loop.train(config_from_json(json.loads(Path(config_file).read_text())), Path(run_dir))
 
 

@@ -17,6 +17,7 @@ from rtx.train.config import config_from_json
 from rtx.train.metrics import read_metrics
 from rtx.train.overrides import override
 from rtx.train.preemption import EXIT_PREEMPTED, Preempted
+from rtx.train.prefetch import Prefetch
 from tests.train.small_run import small_config, write_sets
 
 
@@ -71,23 +72,23 @@ def read_params(run, step):
 
 
 def test_sigterm_saves_exits_75_and_the_same_call_ends_alike(finished, tmp_path):
-    """The signal comes while the third step's batch is on its way, after which nothing is due to be saved: a real save."""
+    """The signal comes with the fifth step's batch, after which nothing is due to be saved: a real save."""
     config, run = finished
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, save_every=100))
-    place, calls = imitation.place, []
+    take, calls = Prefetch.take, []
 
-    def stopping(batch):
-        calls.append(batch)
+    def stopping(self):
+        calls.append(None)
         if len(calls) == 5:
             os.kill(os.getpid(), signal.SIGTERM)
-        return place(batch)
+        return take(self)
 
-    imitation.place = stopping
+    Prefetch.take = stopping
     try:
         with pytest.raises(Preempted) as caught:
             loop.train(config, tmp_path / "run")
     finally:
-        imitation.place = place
+        Prefetch.take = take
     assert caught.value.code == EXIT_PREEMPTED == 75
     assert checkpoint.steps(tmp_path / "run" / "checkpoints") == [5]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

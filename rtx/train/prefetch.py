@@ -1,0 +1,60 @@
+"""One batch ahead: while the device works on a step, the batch of the next is loaded and on its way to the device.
+
+    take() --> step sent to the device --> prepare() --> log line, validation, checkpoint --> take() ...
+
+`state()` is the position after the last batch taken, so a checkpoint knows nothing of the batch that waits.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from rtx.data.loader import Loader, LoaderState
+from rtx.spec import Batch
+from rtx.train import imitation
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    batch: Batch | None
+    error: Exception | None
+    after: LoaderState  # where the loader stood with this batch given
+    wait_s: float
+
+
+class Prefetch:
+    """Batches of `loader` on the device."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+        self._state = loader.state()
+        self._waiting: _Waiting | None = None
+
+    def prepare(self) -> None:
+        """Takes the next batch from the loader and starts its transfer, if none waits yet. Errors come out of `take`, so
+        that the step before is logged first.
+        """
+        if self._waiting is not None:
+            return
+        start, batch, error = time.monotonic(), None, None
+        try:
+            batch = imitation.place(next(self._loader))
+        except Exception as raised:
+            error = raised
+        self._waiting = _Waiting(batch, error, self._loader.state(), time.monotonic() - start)
+
+    def take(self) -> tuple[Batch, float]:
+        """The next batch and the seconds spent waiting for the loader to give it."""
+        self.prepare()
+        waiting, self._waiting = self._waiting, None
+        assert waiting is not None
+        if waiting.error is not None:
+            raise waiting.error
+        assert waiting.batch is not None
+        self._state = waiting.after
+        return waiting.batch, waiting.wait_s
+
+    def state(self) -> LoaderState:
+        """What `Loader.restore` needs to go on behind the last batch taken."""
+        return self._state
