@@ -7,7 +7,7 @@ import numpy as np
 from rtx.data.oxe.arms import FRANKA_HAND_M, View, arm, images
 from rtx.data.oxe.moves import from_tool, motion_switch, moved, toward, values
 from rtx.data.oxe.polarity import FLAGS, openness
-from rtx.data.record import DatasetRecord, Switch, Trajectory
+from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, ended, reached
 from rtx.robots import fields
 from rtx.robots.rotations import to_matrix
@@ -140,6 +140,7 @@ FMB = DatasetRecord(
         proprio=(fields.eef_pos(), fields.eef_rot("quat_xyzw"), fields.gripper_state(closed=1.0, opened=0.0)),
     ),
     images=images(_FMB_VIEWS),
+    depth={role: DepthKey(path=f"observation/{view.key}_depth") for role, view in _FMB_VIEWS.items()},
     instructions=("language_instruction",),
     keys={
         "action": (7,), "observation/eef_pose": (7,), "observation/state_gripper_pose": (), **FLAGS,
@@ -156,6 +157,7 @@ FMB = DatasetRecord(
     notes=(
         "sources read the action as delta (Octo, OpenVLA) and as absolute pose (RDT): motion is the measured one",
         "all four pictures are stored BGR, according to one converter",
+        "the unit of the depth maps is not documented: taken as metres",
         "two releases share the version 0.0.1: 1,804 episodes in the catalogue, 8,611 in the bucket",
     ),
 )  # fmt: skip
@@ -191,6 +193,10 @@ NYU_FRANKA_PLAY = DatasetRecord(
         proprio=(fields.eef_pos(), fields.eef_rot("rpy")),
     ),
     images=images(_NYU_VIEWS),
+    depth={
+        "primary": DepthKey(path="observation/depth", metres_per_unit=0.001),
+        "secondary": DepthKey(path="observation/depth_additional_view", metres_per_unit=0.001),
+    },
     instructions=("language_instruction",),
     keys={"action": (15,), "observation/state": (13,)},
     standardize=standardize_nyu_franka_play,
@@ -204,6 +210,7 @@ NYU_FRANKA_PLAY = DatasetRecord(
     notes=(
         "play data: the sentence says nothing of the task (Octo blanks it), few clean boundaries",
         "the gripper is not measured",
+        "the unit of the depth maps is not documented: integers, taken as millimetres",
         "joint velocities (7) come with the action and are left out",
     ),
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rtx.data.oxe.arms import FRANKA_HAND_M, View, arm, images
 from rtx.data.oxe.moves import drift, motion_switch, moved, values
 from rtx.data.oxe.polarity import FLAGS, openness
-from rtx.data.record import DatasetRecord, Switch, Trajectory
+from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import ended, reached
 from rtx.robots import fields
 from rtx.robots.rotations import to_matrix
@@ -112,6 +112,7 @@ ROBOCOOK = DatasetRecord(
         ),
     ),
     images=images(_ROBOCOOK_VIEWS),
+    depth={role: DepthKey(path=f"observation/depth_{number}") for number, role in enumerate(_ROBOCOOK_VIEWS, start=1)},
     instructions=("language_instruction",),
     keys={"action": (7,), "observation/state": (7,), **FLAGS},
     standardize=standardize_robocook,
@@ -125,6 +126,7 @@ ROBOCOOK = DatasetRecord(
         "the action is stored as velocities, of the gripper too: its command is the width they lead to; other loaders pass a "
         "velocity where an opening belongs",
         "measured orientation is a turn about the vertical: relative to gripper down, unlike the other Franka sets",
+        "the unit of the depth maps is not documented: taken as metres",
         "the hand holds tools; episode metadata has the extrinsics of the four cameras",
     ),
 )  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 from rtx.data.oxe.arms import FRANKA_HAND_M, View, arm, images
 from rtx.data.oxe.moves import Motion, between, from_tool, motion_switch, moved, values
 from rtx.data.oxe.polarity import FLAGS
-from rtx.data.record import DatasetRecord, Switch, Trajectory
+from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import canonical_action, ended, reached
 from rtx.robots import fields
 from rtx.robots.rotations import to_matrix, transpose
@@ -88,6 +88,10 @@ MANISKILL = DatasetRecord(
         ),
     ),
     images=images(_MANISKILL_VIEWS),
+    depth={
+        "primary": DepthKey(path="observation/depth", metres_per_unit=1 / 1024),
+        "wrist": DepthKey(path="observation/wrist_depth", metres_per_unit=1 / 1024),
+    },
     instructions=("language_instruction",),
     keys={
         "action": (7,), "observation/state": (18,), "observation/tcp_pose": (7,), "observation/base_pose": (7,), **FLAGS,
@@ -108,7 +112,6 @@ MANISKILL = DatasetRecord(
         "simulation",
         "quaternions are wxyz; poses are the world's and are brought into the base's frame",
         "gripper -1..1 becomes 0..1; Octo and OpenVLA leave it",
-        "depth: uint16, metres = value / 1024",
         "30,213 episodes, 151 GiB: mixtures give it a tenth of the others' weight",
     ),
 )  # fmt: skip

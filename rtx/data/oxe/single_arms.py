@@ -8,7 +8,7 @@ from rtx.data.oxe.arms import View, arm, images
 from rtx.data.oxe.layouts import GRIPPER, TERMINATE, TOOL_DELTA_POS, TOOL_DELTA_ROT
 from rtx.data.oxe.moves import drift, motion_switch, moved, values
 from rtx.data.oxe.polarity import FLAGS, openness, polarity_switch
-from rtx.data.record import DatasetRecord, Switch, Trajectory
+from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, ended, reached
 from rtx.robots import fields
 from rtx.robots.rotations import to_matrix
@@ -101,6 +101,7 @@ KUKA_MULTIMODAL = DatasetRecord(
         action=(fields.delta_pos(), fields.delta_rot("rpy")), proprio=(fields.eef_pos(), fields.eef_rot("quat_wxyz")),
     ),
     images=images(_KUKA_VIEWS),
+    depth={"primary": DepthKey(path="observation/depth_image")},
     instructions=("language_instruction",),
     keys={"observation/ee_position": (3,), "observation/ee_orientation": (4,), **FLAGS},
     standardize=standardize_kuka_multimodal,
@@ -110,7 +111,7 @@ KUKA_MULTIMODAL = DatasetRecord(
         "the fourth number of the action is no gripper (within 0.15 of 0): there is only a peg",
         "the quaternion's order is not documented: read as xyzw the measured statistics tilt the peg by 40 "
         "degrees, read as wxyz it turns about the vertical, as its measured angular velocity does",
-        "one instruction for all episodes",
+        "one instruction for all episodes; the unit of the depth map is not documented: taken as metres",
         "per step 50 forces, contacts and an optical flow: heavy, not read",
     ),
 )  # fmt: skip
