@@ -1,30 +1,21 @@
-"""The data sets rtx knows, and what `rtx data list | info | verify | stats` print about them. Plain functions, text out."""
+"""The data sets rtx knows, and what `rtx data list | info | stats` print about them. Plain functions, text out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from rtx import progress
 from rtx.data.oxe import OXE
+from rtx.data.oxe.mixtures import MIXTURES, find_mixture
 from rtx.data.prepared import PreparedSet
 from rtx.data.record import DatasetRecord, load_records
-from rtx.data.shard import FileIdentity
 from rtx.data.simulated import SIMULATED
-from rtx.data.storage import Location, open_file, stat
-from rtx.data.tfrecord import RecordReader, file_crc32c
-from rtx.errors import WorldError, unknown_name
+from rtx.errors import unknown_name
 from rtx.spec import Field, FieldStatistics, dim_names
 from rtx.tables import text_table
 
 RECORDS: Mapping[str, DatasetRecord] = {**OXE, **SIMULATED}
 _OWN_RECORD = "For a data set of your own pass a Python file that defines its DatasetRecord (--records FILE.py)"
-_PICTURE_STARTS = (b"\xff\xd8", b"\x89P")  # JPEG, PNG
-_MAX_PROBLEMS = 20
 
 
 def find(name: str, file: Path | None = None) -> DatasetRecord:
@@ -54,6 +45,33 @@ def list_text(file: Path | None = None) -> str:
     """Our records, and those of the user's `file` after them."""
     rows = list_rows({**RECORDS, **(load_records(file) if file else {})})
     return text_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def mixtures_text() -> str:
+    """Every published mixture: its sets and what its weights mean."""
+    convention = {True: "times steps", False: "per sample"}
+    rows = [[m.name, str(len(m.weights)), convention[m.balance], m.title] for m in MIXTURES.values()]
+    return text_table(["mixture", "sets", "weights", "title"], rows)
+
+
+def mixture_text(name: str) -> str:
+    """The data sets of a published mixture with their weights."""
+    mixture = find_mixture(name)
+    rows = [
+        [one, f"{weight:g}", RECORDS[one].embodiment.name, ", ".join(RECORDS[one].images)]
+        for one, weight in mixture.weights.items()
+    ]
+    head = f"{mixture.title}; weights {'times steps' if mixture.balance else 'per sample'}"
+    return head + "\n" + text_table(["name", "weight", "robot", "cameras"], rows)
+
+
+def mixture_names(name: str, without: Sequence[str] = ()) -> list[str]:
+    """The data sets of a published mixture. Raises UserError for an unknown mixture, or a set to leave out that it lacks."""
+    weights = find_mixture(name).weights
+    for one in without:
+        if one not in weights:
+            raise unknown_name(f"data set of the mixture {name}", one, weights)
+    return [one for one in weights if one not in without]
 
 
 def info_text(record: DatasetRecord) -> str:
@@ -114,125 +132,6 @@ def stats_text(path: Path) -> str:
     rows = [*_statistics_rows(statistics.action), *_statistics_rows(statistics.proprio)]
     body = [[n if known else f"{n} (masked)", *row] for n, row, known in zip(names, rows, mask, strict=True)]
     return head + "\n" + text_table(["dimension", "mean", "std", "min", "q01", "q99", "max"], body)
-
-
-@dataclass
-class Verification:
-    """Result of `verify`. `problems` holds the first 20, `num_problems` all."""
-
-    num_shards: int = 0
-    num_images: int = 0
-    problems: list[str] = field(default_factory=list)
-    num_problems: int = 0
-
-    def add(self, problem: str) -> None:
-        self.num_problems += 1
-        if len(self.problems) < _MAX_PROBLEMS:
-            self.problems.append(problem)
-
-    def text(self) -> str:
-        head = f"{self.num_shards:,} shards and {self.num_images:,} image places checked: "
-        if not self.num_problems:
-            return head + "all good"
-        more = f"\n  ... {self.num_problems - len(self.problems)} more" if self.num_problems > len(self.problems) else ""
-        return head + f"{self.num_problems} problems\n  " + "\n  ".join(self.problems) + more
-
-
-def verify_text(path: Path, source: str | Location | None = None) -> str:
-    """One line if the prepared set at `path` and the shards it points into are whole; raises WorldError listing what is not."""
-    found = verify(PreparedSet.open(path, source=source))
-    if found.num_problems:
-        raise WorldError(found.text())
-    return found.text()
-
-
-def verify(prepared: PreparedSet) -> Verification:
-    """Reads everything again: column checksums, row counts, every record's sums in every shard, every image's first bytes.
-
-    Problems are collected, not raised; `PreparedSet.open` has raised already if there is no manifest.
-    """
-    found = Verification()
-    for split in prepared.splits:
-        _verify_columns(prepared, split, found)
-    places = {} if found.num_problems else _image_places(prepared)
-    total = sum(shard["num_episodes"] for shard in prepared.shards)
-    with progress.bar(f"verify {prepared.name}", total) as advance:
-        for number, shard in enumerate(prepared.shards):
-            _verify_shard(prepared.source / shard["file"], shard, places.get(number, []), found, advance)
-            found.num_shards += 1
-    return found
-
-
-def _verify_columns(prepared: PreparedSet, split: str, found: Verification) -> None:
-    for name, expected in prepared.splits[split]["columns"].items():
-        path = prepared.path / split / f"{name}.npy"
-        try:
-            with open(path, "rb") as file:
-                version = np.lib.format.read_magic(file)
-                shape, _, _ = np.lib.format.read_array_header_1_0(file) if version == (1, 0) else ((-1,), None, None)
-                same = shape[0] == expected["rows"] and file_crc32c(file) == expected["crc32c"]
-        except (OSError, ValueError) as error:
-            found.add(f"{path}: {error}; prepare again with resume=False")
-            continue
-        if not same:
-            found.add(f"{path}: its bytes are not those prepare wrote; prepare again with resume=False")
-
-
-def _image_places(prepared: PreparedSet) -> dict[int, list[tuple[str, np.ndarray]]]:
-    """Per shard number: (camera, [n, 2] offsets and lengths) of every image any split points to."""
-    places: dict[int, list[tuple[str, np.ndarray]]] = {}
-    for name in prepared.splits:
-        for role in prepared.roles:
-            columns = [np.load(prepared.path / name / f"{c}.npy") for c in ("shard", f"{role}_offset", f"{role}_length")]
-            shard, offset, length = columns
-            for number in np.unique(shard).tolist():
-                here = (shard == number) & (length > 0)
-                places.setdefault(number, []).append((role, np.stack([offset[here], length[here]], -1)))
-    return places
-
-
-def _verify_shard(
-    path: Location,
-    shard: Mapping[str, Any],
-    places: Sequence[tuple[str, np.ndarray]],
-    found: Verification,
-    advance: progress.Advance,
-) -> None:
-    """Each record's sums, and that each image place lies inside one record and starts as a picture does."""
-    identity = FileIdentity(**shard["identity"])
-    table = np.concatenate([np.zeros((0, 2), np.int64), *(p for _, p in places)])
-    table = table[np.argsort(table[:, 0], kind="stable")]
-    seen = 0
-    try:
-        if (now := stat(path)).size != identity.size:
-            found.add(f"{path}: {now.size} bytes, {identity.size} when it was prepared; prepare again")
-            return
-        with open_file(path) as file:
-            reader = RecordReader(file, str(path), on_damage=lambda _, error: found.add(str(error)))
-            for record in reader:
-                end = record.offset + len(record.payload)
-                low, high = np.searchsorted(table[:, 0], [record.offset, end])
-                seen += _check_pictures(record.payload, record.offset, table[low:high], path, found)
-                advance(1)
-    except OSError as error:
-        found.add(f"{path}: {error.strerror}; if the data set moved, run `rtx data prepare` with its new folder")
-        return
-    except WorldError as error:
-        found.add(str(error))
-        return
-    found.num_images += len(table)
-    if reader.crc32c != identity.crc32c:
-        found.add(f"{path}: its bytes are not those that were prepared; prepare again")
-    if seen < len(table):
-        found.add(f"{path}: {len(table) - seen} image places lie in no readable record; prepare again")
-
-
-def _check_pictures(payload: memoryview, offset: int, table: np.ndarray, path: Location, found: Verification) -> int:
-    for start, length in table.tolist():
-        inside = start - offset
-        if inside + length > len(payload) or bytes(payload[inside : inside + 2]) not in _PICTURE_STARTS:
-            found.add(f"{path}, byte {start}: no JPEG or PNG of {length} bytes lies there; prepare again")
-    return len(table)
 
 
 def _field_lines(fields: Sequence[Field]) -> list[str]:

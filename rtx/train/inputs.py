@@ -15,6 +15,7 @@ from rtx.data.loader import Loader, one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepare import prepare
 from rtx.data.prepared import PreparedSet
+from rtx.data.storage import location
 from rtx.errors import UserError
 from rtx.models.text import WordTokenizer
 from rtx.spec import Batch, Contract
@@ -32,8 +33,11 @@ class Inputs:
 def open_inputs(config: TrainConfig) -> Inputs:
     """Opens (and first prepares, where asked to) every data set. Raises UserError for a set that is not where it should be."""
     sets = [_open_set(one, f"data.sets.{i}") for i, one in enumerate(config.data.sets)]
-    entries = tuple(MixtureEntry(prepared=s, weight=one.weight) for s, one in zip(sets, config.data.sets, strict=True))
-    mixture = Mixture(entries=entries)
+    filters = config.data.filters
+    entries = tuple(
+        MixtureEntry(prepared=s, weight=one.weight, filters=filters) for s, one in zip(sets, config.data.sets, strict=True)
+    )
+    mixture = Mixture(entries=entries, balance=config.data.balance)
     _check_fit(config, mixture)
     return Inputs(
         mixture=mixture,
@@ -49,14 +53,16 @@ def open_inputs(config: TrainConfig) -> Inputs:
 def _open_set(one: DataSet, where: str) -> PreparedSet:
     if not one.record:
         return PreparedSet.open(Path(one.prepared))
-    record = find(one.record)
+    record = find(one.record).choose(dict(choice.split("=", 1) for choice in one.choose))
+    if one.hz is not None:
+        record = record.at_hz(one.hz)
     if not one.source:
         raise UserError(
             f"{where}.source is not set: where are the TFRecord shards of {one.record}? "
             f"Add --set {where}.source=FOLDER (the folder with dataset_info.json)"
         )
-    source = Path(one.source).expanduser()
-    key = hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:12]
+    source = location(one.source)
+    key = hashlib.sha256(f"{source} {record.options()} {record.stride}".encode()).hexdigest()[:12]
     out = Path(one.prepared) if one.prepared else cache_dir() / "prepared" / f"{one.record}-{key}"
     return prepare(record, source, out)
 

@@ -84,7 +84,7 @@ def find_mixture(name: str) -> NamedMixture:
 def open_mixture(
     mixture: str | Sequence[tuple[str, float]], root: Path, *, balance: bool | None = None, without: tuple[str, ...] = ()
 ) -> Mixture:
-    """The mixture over the sets prepared in `root`/<data set> (`rtx data prepare --mixture` puts them there).
+    """The mixture over the sets prepared in `root`/<data set> (`rtx data prepare MIXTURE` puts them there).
 
     `mixture`: a name, or weights of your own. `balance`: weights times steps; default as the named mixture does, False for
     weights of your own. `without` leaves sets out. Raises UserError naming every set that is not prepared yet.
@@ -103,7 +103,7 @@ def open_mixture(
     if missing:
         raise UserError(
             f"{len(missing)} of the mixture's {len(weights)} data sets are not prepared in {root}: {', '.join(missing)}. "
-            "Prepare them (rtx data prepare --mixture NAME SOURCE_ROOT OUT_ROOT), or leave them out (without=...)"
+            "Prepare them (rtx data prepare MIXTURE SOURCE_ROOT OUT_ROOT), or leave them out (without=...)"
         )
     entries = tuple(MixtureEntry(prepared=PreparedSet.open(root / name), weight=weight) for name, weight in weights.items())
     return Mixture(entries=entries, balance=default if balance is None else balance)

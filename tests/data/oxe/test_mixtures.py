@@ -39,6 +39,7 @@ def prepared_on_disk(root: Path, name: str, num_steps: int) -> None:
     one = tiny_set(root / name, name=name, lengths=(num_steps,))
     plain = {field.name: to_json(getattr(one, field.name)) for field in dataclasses.fields(one)}
     plain |= {"source": str(one.source), "format": FORMAT, "request": {"fingerprint": "0"}}
+    plain["depth"] = plain.pop("depths")
     del plain["path"]
     write_json(root / name / MANIFEST, plain)
 
