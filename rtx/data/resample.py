@@ -3,8 +3,9 @@
     control_hz 30, stride 3:   steps 0 1 2 | 3 4 5 | 6 7      ->  10 Hz:   0 | 3 | 6
 
 Observations are those of the first step of each group. Relative fields compose (positions add, rotations multiply, a base's
-motion is carried along its own heading), absolute ones and the gripper take the last value, terminate the largest; so
-integrating the slow actions arrives where the fast ones did. A last group with fewer steps does what is left.
+motion is carried along its own heading, one in the gripper's frame along the gripper), absolute ones and the gripper take
+the last value, terminate the largest; so integrating the slow actions arrives where the fast ones did. A last group with
+fewer steps does what is left.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ def _composed(action: np.ndarray, starts: np.ndarray, layout: Layout, stride: in
         for field in layout.action.fields:
             at = layout.action.slices[field.name]
             heading = before[:, yaw.start] if yaw is not None else None
-            result[here, at] = _then(field, before[:, at], step[:, at], heading)
+            if field.frame == "tool":
+                result[here, at] = _then_in_tool(field, before[:, at], step[:, at], _turn_so_far(layout, before))
+            else:
+                result[here, at] = _then(field, before[:, at], step[:, at], heading)
     return result
 
 
@@ -56,6 +60,23 @@ def _then(field: ActionField, before: np.ndarray, step: np.ndarray, heading: np.
     if field.kind in ("joint_vel", "base_vel"):
         raise UserError(f"action field {field.name!r} is a velocity; give the data set a displacement per step to resample it")
     return np.maximum(before, step) if field.kind == "terminate" else step
+
+
+def _then_in_tool(
+    field: ActionField, before: np.ndarray, step: np.ndarray, turn: Float[np.ndarray, "n 3 3"]
+) -> Float[np.ndarray, "n w"]:
+    """In the gripper's frame at the start of the group, which has turned by `turn` when `step` begins."""
+    if field.kind == "delta_pos":
+        return before + np.einsum("nij,nj->ni", turn, step)
+    assert field.kind == "delta_rot"
+    assert field.rotation is not None
+    return rotations.from_matrix(turn @ rotations.to_matrix(step, field.rotation), field.rotation)
+
+
+def _turn_so_far(layout: Layout, before: np.ndarray) -> Float[np.ndarray, "n 3 3"]:
+    turn = next(f for f in layout.action.fields if f.kind == "delta_rot" and f.frame == "tool")
+    assert turn.rotation is not None
+    return rotations.to_matrix(before[:, layout.action.slices[turn.name]], turn.rotation)
 
 
 def _turned(xy: Float[np.ndarray, "n 2"], yaw: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:

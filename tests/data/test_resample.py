@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from rtx.data.catalogue import RECORDS
+from rtx.data.oxe.layouts import TOOL_DELTA_POS, TOOL_DELTA_ROT
 from rtx.data.record import Trajectory
 from rtx.data.resample import resample
 from rtx.errors import UserError
@@ -52,6 +53,22 @@ def test_a_base_is_carried_along_its_own_heading():
     np.testing.assert_allclose(
         resample({"action": quarter, "_frame_index": np.arange(4)}, layout, 4)["action"], [[0, 0, 2 * np.pi]], atol=1e-6
     )
+
+
+def test_motion_in_the_gripper_frame_is_carried_along_the_gripper():
+    """p' = p + R d, R' = R A, from step to step."""
+    layout = Layout(action=ActionSpace(fields=(TOOL_DELTA_POS, TOOL_DELTA_ROT)))
+    fast = np.random.default_rng(0).uniform(-0.5, 0.5, (7, 6)).astype(np.float32)
+    slow = resample({"action": fast, "_frame_index": np.arange(7)}, layout, 3)["action"]
+    ends = []
+    for action in (fast, slow):
+        pos, rot = np.zeros(3), Rotation.identity()
+        for one in action.astype(np.float64):
+            pos, rot = pos + rot.apply(one[:3]), rot * Rotation.from_euler("xyz", one[3:])
+        ends.append((pos, rot))
+    assert len(slow) == 3
+    np.testing.assert_allclose(ends[0][0], ends[1][0], atol=1e-6)
+    assert (ends[0][1] * ends[1][1].inv()).magnitude() < 1e-6
 
 
 def test_joint_changes_add_and_targets_are_the_last():

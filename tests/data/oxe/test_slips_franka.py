@@ -5,11 +5,16 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from rtx.data.features import STEPS
+from rtx.data.loader import one_pass
+from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.oxe import OXE
-from rtx.data.oxe.droid import DROID_JOINTS, is_success
+from rtx.data.oxe.droid import DROID_JOINTS, FILE_PATH
 from rtx.data.oxe.schemas import schema
+from rtx.data.prepare import prepare
 from tests.data.oxe.conventions import CONVENTIONS
 from tests.data.oxe.episodes import TEXT, native_values, trajectory_of
+from tests.data.tiny_sets import letters
+from tests.fakes import feature, jpeg, write_rlds
 
 AUSTIN = (
     "austin_buds_dataset_converted_externally_to_rlds",
@@ -215,13 +220,40 @@ def test_closing_is_not_passed_on_as_opening(name):
     )
 
 
-def test_droid_keeps_successes_and_reads_all_three_sentences():
+def droid_files(root, sentences):
+    """A DROID directory in its own keys: an episode for each triple of sentences, then one that failed."""
     record = OXE["droid"]
-    assert record.instructions == ("language_instruction", "language_instruction_2", "language_instruction_3")
-    _, values = episode("droid", num_steps=3)
-    assert is_success(trajectory_of(record, values))
-    failed = {**values, "episode_metadata/file_path": np.array(b"/data/lab/failure/x/trajectory.h5", object)}
-    assert not is_success(trajectory_of(record, failed))
+    pictures = [key.path for key in record.images.values()]
+    leaves = {f"{STEPS}/{path}": feature("tensor", shape, dtype="float64") for path, shape in record.keys.items()}
+    leaves |= {f"{STEPS}/{path}": feature("text") for path in record.instructions}
+    leaves |= {f"{STEPS}/{path}": feature("image", (16, 16, 3)) for path in pictures}
+    episodes = []
+    for number, texts in enumerate([*sentences, ("failed",) * 3]):
+        _, values = episode("droid", seed=number, num_steps=5)
+        one = {f"{STEPS}/{path}": values[f"{STEPS}/{path}"].astype(np.float32) for path in record.keys}
+        one |= {f"{STEPS}/{path}": [text.encode()] * 5 for path, text in zip(record.instructions, texts, strict=True)}
+        one |= {f"{STEPS}/{path}": [jpeg((40 * t, 0, 0)) for t in range(5)] for path in pictures}
+        outcome = "failure" if number == len(sentences) else "success"
+        episodes.append({**one, FILE_PATH: [f"/data/AUTOLab/{outcome}/{number}/trajectory.h5".encode()]})
+    return write_rlds(root, "droid", {**leaves, FILE_PATH: feature("text")}, {"train": [episodes]})
+
+
+def test_droid_draws_no_empty_sentence_and_no_failure(tmp_path):
+    """Of three sentences some are empty: Octo never draws the last one, openpi may draw an empty one."""
+    sentences = [("", "", "third"), ("", "second", ""), ("first", "", "other"), ("", "", "")] * 3
+    prepared = prepare(OXE["droid"], droid_files(tmp_path, sentences), tmp_path / "out", num_workers=1)
+    assert prepared.counts["train"]["filtered"] == 1
+    assert "failed" not in prepared.languages
+    said = []
+    for split in prepared.splits:
+        mixture = Mixture(entries=(MixtureEntry(prepared=prepared),))
+        batches = one_pass(
+            mixture, split=split, batch_size=64, history=1, chunk=1, roles=("wrist",), image_size=(8, 8),
+            tokenize=letters, num_threads=1,
+        )  # fmt: skip
+        said += ["".join(map(chr, row[row > 0])) for batch in batches for row in batch.text[batch.sample >= 0]]
+    assert set(said) == {"third", "second", "first", "other", ""}
+    assert said.count("") == 3 * 5, "only the episodes that have no sentence at all"
 
 
 def test_droid_velocities_become_metres_and_radians():
