@@ -25,7 +25,7 @@ from rtx.data.prepared import ImageIndex, PreparedSplit
 from rtx.data.storage import Location, RangeReader, Url
 from rtx.data.windows import episode_of
 from rtx.errors import WorldError
-from rtx.images import Size, decode
+from rtx.images import Size
 
 _MAX_GAP_BYTES = 4096  # reading over a gap is cheaper than another call; between neighbours lie 2 to 5 bytes
 _MAX_READ_BYTES = 4 << 20
@@ -108,7 +108,7 @@ class Frames:
         self, split: PreparedSplit, role: str, *, size: Size | None, files: ShardFiles, label: str, keep: bool = False
     ) -> None:
         index: ImageIndex = split.image(role)
-        self._shards, self._channel_order = split.shards, index.channel_order
+        self._shards, self._pixels, self._channel_order = split.shards, index.pixels, index.channel_order
         self._shard, self._offset, self._length = (np.asarray(a) for a in (index.shard, index.offset, index.length))
         self._episode_start = np.asarray(split.episode_start)
         self._size, self._files, self._label = size, files, f"{label}, camera {role!r}"
@@ -178,7 +178,7 @@ class Frames:
     def _decode(self, row: int, data: bytes | memoryview, out: np.ndarray | None) -> np.ndarray:
         # The one place where the kind of a column decides how its bytes become an array.
         try:
-            return decode(data, self._size, self._channel_order, out)
+            return self._pixels.colour(data, self._size, self._channel_order, out)
         except WorldError as error:
             raise WorldError(f"{self.place(row)}: {error}; `rtx data verify` checks the whole set") from error
 
