@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtx.data.oxe.arms import FRANKA_HAND_M, View, arm, images
+from rtx.data.oxe.arms import View, arm, images
 from rtx.data.oxe.layouts import GRIPPER_STATE
 from rtx.data.oxe.moves import between, values
 from rtx.data.oxe.polarity import FLAGS, openness
@@ -15,6 +15,7 @@ from rtx.robots.rotations import to_matrix
 from rtx.spec import CANONICAL, Layout, RotationForm
 
 _JOINTS = (fields.joint_state(7), GRIPPER_STATE)
+PLAY_FUSION_OPEN_M = 0.085
 _NO_PROPRIO = 10  # width of the canonical proprio, all of it unknown
 
 _EXPLORATION_VIEWS = {"primary": View("highres_image", 480, 640)}
@@ -54,7 +55,7 @@ def standardize_play_fusion(trajectory: Trajectory, *, quaternion: str) -> Traje
     state, action = values(trajectory, "observation/state"), values(trajectory, "action")
     form: RotationForm = "quat_xyzw" if quaternion == "xyzw" else "quat_wxyz"
     trajectory["action"] = canonical_action(action[:, :3], to_matrix(action[:, 3:7], form), action[:, 7], action[:, 8] > 0.5)
-    opening = np.clip(state[:, 7:8] / FRANKA_HAND_M, 0, 1)
+    opening = np.clip(state[:, 7:8] / PLAY_FUSION_OPEN_M, 0, 1)
     trajectory["proprio"] = np.concatenate([state[:, :7], opening], -1).astype(np.float32)
     return trajectory
 
@@ -116,7 +117,7 @@ PLAY_FUSION = DatasetRecord(
     embodiment=arm(
         "franka_cmu_play_fusion", _PLAY_VIEWS, hz=5.0,
         action=(fields.delta_pos(), fields.delta_rot("quat_xyzw"), fields.gripper(closed=0.0, opened=1.0), fields.terminate()),
-        proprio=(fields.joint_state(7), fields.gripper_state(closed=0.0, opened=FRANKA_HAND_M, unit="m")),
+        proprio=(fields.joint_state(7), fields.gripper_state(closed=0.0, opened=PLAY_FUSION_OPEN_M, unit="m")),
     ),
     images=images(_PLAY_VIEWS),
     instructions=("language_instruction",),
@@ -130,7 +131,7 @@ PLAY_FUSION = DatasetRecord(
             evidence="not stated; turns of one step are small, so the scalar is the number near 1: `rtx data inspect` shows it",
         ),
     ),
-    notes=("play data",),
+    notes=("play data", "the measured gripper opens to 0.085 m, the stroke of a Robotiq 2F-85 rather than of a Franka hand"),
 )  # fmt: skip
 
 FOOD = DatasetRecord(

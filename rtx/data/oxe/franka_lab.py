@@ -86,7 +86,7 @@ def standardize_nyu_franka_play(trajectory: Trajectory, *, motion: str) -> Traje
         command=toward(state[:, 7:10], rot, state[:, 7:10] + action[:, 7:10], target),
         pos=state[:, 7:10],
         rot=rot,
-        gripper=(1 + action[:, 13]) / 2,
+        gripper=action[:, 13],  # -1 closed is clipped to 0
         opening=None,
         terminate=action[:, 14] > 0.5,
     )

@@ -134,7 +134,7 @@ LSMO = DatasetRecord(
     ),
     notes=(
         "the text calls the action a position, loaders a delta: motion is the measured one",
-        "the measured gripper never changes: masked",
+        "the measured gripper never changes: masked; the order of the Euler angles is not documented: read as roll, pitch, yaw",
         "50 planned motions",
     ),
 )  # fmt: skip

@@ -166,7 +166,7 @@ def exploration_deltas(poses: Poses) -> Mapping[str, Any]:
 def play_fusion(poses: Poses) -> Mapping[str, Any]:
     """Three of translation, four of rotation, gripper, terminate."""
     return {
-        "observation/state": joined(poses.joints(7), HAND * poses.opening),
+        "observation/state": joined(poses.joints(7), 0.085 * poses.opening),
         "action": joined(poses.delta_pos, xyzw(poses.delta_rot), poses.command, poses.terminate),
     }
 
