@@ -1,12 +1,14 @@
 """Run in a process of its own (TensorFlow): writes mock TFDS directories of published data sets, schema for schema.
 
-python -m tests.data.oxe.mock_rlds FOLDER NAME...     FOLDER/<name>/<version>/..., each split in several shards
+python -m tests.data.oxe.mock_rlds FOLDER NAME...     FOLDER/<name>/<version>/..., each split in several shards;
+                                                      <name>.failed says why one could not be written
 """
 
 from __future__ import annotations
 
 import io
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,9 @@ from tests.data.oxe.mock_sets import NUM_SHARDS, mock_episodes, native_tree, spl
 def encoded(picture: np.ndarray, spec: FeatureSpec, path: str) -> Any:
     """Bytes of the format that the schema names; where it names none, JPEG and PNG in turn, as both are found in the wild.
 
-    What is no RGB picture (depth) is left to tensorflow-datasets, which knows how to store it.
+    What is no RGB picture (depth) or a plain tensor is left to tensorflow-datasets, which knows how to store it.
     """
-    if picture.shape[-1] != 3 or picture.dtype != np.uint8:
+    if spec.kind != "image" or picture.shape[-1] != 3:
         return picture
     kind = spec.encoding or ("jpeg" if len(path) % 2 else "png")
     return io.BytesIO(encode_jpeg(picture) if kind == "jpeg" else encode_png(picture))
@@ -56,5 +58,10 @@ def write(folder: Path, set_name: str) -> None:
 
 if __name__ == "__main__":
     tfds.disable_progress_bar()
+    root = Path(sys.argv[1])
     for each in sys.argv[2:]:
-        write(Path(sys.argv[1]), each)
+        try:
+            write(root, each)
+        except Exception:  # of a convention that does not fit: only its own test fails
+            root.mkdir(exist_ok=True)
+            (root / f"{each}.failed").write_text(traceback.format_exc()[-3000:])

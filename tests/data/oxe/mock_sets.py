@@ -25,6 +25,8 @@ from tests.data.oxe.poses import Poses, make_poses
 TRAIN_LENGTHS, OTHER_LENGTHS, FILTERED_LENGTH = (3, 6, 4), (4, 3), 3
 NUM_SHARDS = 2
 NUM_COLOURS = 8
+DEPTH_SCALE = {"uint8": 1.0, "uint16": 10.0, "int32": 10.0, "float32": 0.01}
+"""Of what is no colour picture: its stored number is the red of the colours times this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +78,16 @@ def colours(name: str, path: str, split: str, number: int, step: int) -> np.ndar
 
 def picture(episode: MockEpisode, spec: FeatureSpec, path: str, step: int) -> np.ndarray:
     """As the file stores it, [h, w, c] in the feature's type; channels in the order that the record claims."""
-    height, width, channels = (n or 64 for n in spec.shape)
+    height, width = (n or 64 for n in spec.shape[:2])
     upper, lower = colours(episode.name, path, episode.split, episode.number, step)
     image = np.empty((height, width, 3), np.uint8)
     image[: height // 2], image[height // 2 :] = upper, lower
     if any(key.path == path and key.channel_order == "bgr" for key in OXE[episode.name].images.values()):
         image = image[..., ::-1]
-    if channels == 3:
+    if spec.shape[2:] == (3,):
         return np.ascontiguousarray(image)
-    scale = {"uint8": 1, "uint16": 10, "float32": 0.01}[spec.dtype]
-    return (image[..., :1] * np.float64(scale)).astype(spec.dtype)
+    depth = image[..., :1] * DEPTH_SCALE[spec.dtype]
+    return depth.astype(spec.dtype).reshape(height, width, *spec.shape[2:])
 
 
 def filler(spec: FeatureSpec, episode: MockEpisode) -> Any:
@@ -113,6 +115,8 @@ def _inside(spec: FeatureSpec) -> FeatureSpec:
 def native_tree(episode: MockEpisode, encode: Any) -> dict[str, Any]:
     """The whole episode as nested dictionaries, `steps` a list of them; `encode(picture, spec, path)` makes picture leaves."""
     known: Schema = schema(episode.name)
+    record = OXE[episode.name]
+    pixels = {key.path for key in (*record.images.values(), *record.depth.values())}
     outside: dict[str, Any] = {"episode_metadata": {}} if has_empty_metadata(known) else {}
     steps: list[dict[str, Any]] = [{} for _ in range(episode.num_steps)]
     for spec in known.features.values():
@@ -122,7 +126,7 @@ def native_tree(episode: MockEpisode, encode: Any) -> dict[str, Any]:
             continue
         path = "/".join(spec.names[1:])
         for t, step in enumerate(steps):
-            if spec.kind == "image":
+            if spec.kind == "image" or path in pixels:
                 leaf = encode(picture(episode, spec, path, t), spec, path)
             else:
                 leaf = _plain(value[t]) if value is not None else filler(spec, episode)
