@@ -128,7 +128,7 @@ PLAY_FUSION = DatasetRecord(
         Switch(
             name="quaternion", question="is the scalar of the delta quaternion last or first?",
             options={"xyzw": "last", "wxyz": "first"}, default="xyzw",
-            evidence="not stated; turns of one step are small, so the scalar is the number near 1: `rtx data inspect` shows it",
+            evidence="not stated; read in the wrong order every step turns by nearly pi, which `rtx data inspect` shows",
         ),
     ),
     notes=("play data", "the measured gripper opens to 0.085 m, the stroke of a Robotiq 2F-85 rather than of a Franka hand"),
