@@ -17,7 +17,8 @@ from jaxtyping import Float32, Int
 from rtx.data.example import Example
 from rtx.data.features import FeatureSpec
 from rtx.data.leaves import decode_leaf
-from rtx.data.record import DatasetRecord, Trajectory
+from rtx.data.pixels import pixel_format
+from rtx.data.record import DatasetRecord, Trajectory, pixel_columns
 from rtx.data.resample import resample
 from rtx.data.texts import decode_text
 from rtx.errors import UserError, WorldError
@@ -28,29 +29,38 @@ _JPEG, _PNG = 0xFFD8, 0x8950  # the first two bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """Standardized steps of one episode. `spans[role]` is (offset in the file, length), length 0 where there is no image."""
+    """Standardized steps of one episode. `spans` is, for each of `pixel_columns`, (offset in the file, length); length 0 where
+    there is no image."""
 
     action: Float32[np.ndarray, "s a"]
     proprio: Float32[np.ndarray, "s p"]
     instructions: tuple[tuple[str, ...], ...]  # for each instruction key, one per step
     targets: tuple[tuple[str, ...], ...]  # for each target key, one per step
     spans: Mapping[str, Int[np.ndarray, "s 2"]]
-    depth_spans: Mapping[str, Int[np.ndarray, "s 2"]]
 
 
 def read_episode(
-    payload: memoryview, *, offset: int, record: DatasetRecord, features: Mapping[str, FeatureSpec], index: int, where: str
+    payload: memoryview,
+    *,
+    offset: int,
+    record: DatasetRecord,
+    features: Mapping[str, FeatureSpec],
+    index: int,
+    where: str,
+    decode: bool = False,
 ) -> Episode | None:
     """The episode in `payload`, which starts at byte `offset` of its file; None if `record.keep` filters it out.
 
-    `index` counts the episodes of the split. Raises WorldError for damaged data, UserError for a record that does not fit.
+    `index` counts the episodes of the split. `decode`: every picture too, to find those that are damaged.
+    Raises WorldError for damaged data, UserError for a record that does not fit.
     """
     example = Example(payload, offset=offset, where=where)
     trajectory, num_steps = decode_trajectory(example, record=record, features=features, index=index, where=where)
-    spans, depth_spans = (
-        {role: _spans(example, features[record.full_path(key.path)], num_steps, payload, offset, where) for role, key in keys}
-        for keys in (record.images.items(), record.depth.items())
-    )
+    pixels = {name: features[record.full_path(key.path)] for name, key in pixel_columns(record.images, record.depth).items()}
+    spans = {name: _spans(example, spec, num_steps, payload, offset, where) for name, spec in pixels.items()}
+    if decode:
+        for name, spec in pixels.items():
+            _check_pictures(spec, spans[name], payload, offset, where)
     if record.keep is not None and not _run(record.keep, trajectory, record, where):
         return None
     if record.standardize is None or not num_steps:
@@ -69,8 +79,7 @@ def read_episode(
         proprio=result["proprio"].astype(np.float32),
         instructions=tuple(texts[path] for path in record.instructions),
         targets=tuple(texts[path] for path in record.targets),
-        spans={role: table[frames] for role, table in spans.items()},
-        depth_spans={role: table[frames] for role, table in depth_spans.items()},
+        spans={name: table[frames] for name, table in spans.items()},
     )
 
 
@@ -149,6 +158,17 @@ def _check_starts(offsets: np.ndarray, lengths: np.ndarray, key: str, payload: m
     if len(wrong) or np.any(lengths == 1):
         step = int(np.flatnonzero(lengths >= 2)[wrong[0]] if len(wrong) else np.flatnonzero(lengths == 1)[0])
         raise WorldError(f"{where}, key {key!r}, step {step}, byte {offsets[step]}: neither JPEG nor PNG")
+
+
+def _check_pictures(spec: FeatureSpec, table: np.ndarray, payload: memoryview, offset: int, where: str) -> None:
+    pixels = pixel_format(spec)
+    assert pixels is not None  # `validate` has made sure
+    for step, (start, length) in enumerate(table.tolist()):
+        try:
+            if length:
+                pixels.check(payload[start - offset :][:length])
+        except WorldError as error:
+            raise WorldError(f"{where}, key {spec.path!r}, step {step}, byte {start}: {error}") from error
 
 
 def _run(function: Any, trajectory: Trajectory, record: DatasetRecord, where: str, **options: str) -> Any:

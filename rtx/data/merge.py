@@ -22,8 +22,8 @@ import numpy as np
 
 from rtx.data.features import Source
 from rtx.data.pixels import pixel_format
-from rtx.data.prepared import FORMAT, LANGUAGES, MANIFEST, pixel_columns
-from rtx.data.record import DatasetRecord
+from rtx.data.prepared import FORMAT, LANGUAGES, MANIFEST
+from rtx.data.record import DatasetRecord, pixel_columns
 from rtx.data.shard import PartMeta, ShardTask, part_statistics, read_part
 from rtx.data.statistics import RunningStatistics
 from rtx.data.storage import relative

@@ -57,7 +57,8 @@ def prepare(
     `source` may be gs://, s3:// or http://. `splits`: of the source, default all. `num_workers`: processes, default one per
     core; 1 works in this process. `cluster`: shards go to that Ray cluster instead ("auto", "HOST:PORT", "ray://HOST:PORT"),
     all of whose machines see `out` and the source under the same paths.
-    `quarantine` counts and lists damaged episodes instead of stopping, up to the share `max_quarantined` of all.
+    `quarantine` counts and lists damaged episodes instead of stopping, up to the share `max_quarantined` of all; to find them
+    all it decodes every picture, which otherwise `rtx data verify` and the loader do.
     Does nothing if `out` is up to date, and only notes the new place if the same shards moved. Raises UserError for a
     wrong source, record or folder, before data is read; WorldError naming file, byte and episode for damaged data.
     """

@@ -19,7 +19,7 @@ from jaxtyping import Float32, Int32, Int64
 
 from rtx.data.features import open_source
 from rtx.data.pixels import PICTURE, PixelFormat
-from rtx.data.record import DatasetRecord
+from rtx.data.record import DatasetRecord, depth_column
 from rtx.data.storage import Location, location, stats
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import read_json
@@ -204,16 +204,6 @@ class PreparedSet:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
-
-
-def depth_column(role: str) -> str:
-    """What the columns of a camera's depth are called, among those of the cameras."""
-    return f"depth_{role}"
-
-
-def pixel_columns(images: Mapping[str, Any], depth: Mapping[str, Any]) -> dict[str, Any]:
-    """Colour and depth of a set, or of an episode, by the names of their columns."""
-    return {**images, **{depth_column(role): value for role, value in depth.items()}}
 
 
 def _manifest(path: Path) -> Any:

@@ -205,6 +205,16 @@ class DatasetRecord:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def depth_column(role: str) -> str:
+    """What the columns of a camera's depth are called, among those of the cameras."""
+    return f"depth_{role}"
+
+
+def pixel_columns(images: Mapping[str, Any], depth: Mapping[str, Any]) -> dict[str, Any]:
+    """Colour and depth of a set, or of an episode, by the names of their columns."""
+    return {**images, **{depth_column(role): value for role, value in depth.items()}}
+
+
 def load_records(path: Path) -> dict[str, DatasetRecord]:
     """Runs a user's Python file, which the user named, and returns the records it defines, by name.
 

@@ -19,8 +19,7 @@ from jaxtyping import Bool
 from rtx.data import bucket
 from rtx.data.episode import Episode, read_episode
 from rtx.data.features import FeatureSpec
-from rtx.data.prepared import pixel_columns
-from rtx.data.record import DatasetRecord, RecordRef
+from rtx.data.record import DatasetRecord, RecordRef, pixel_columns
 from rtx.data.statistics import RunningStatistics
 from rtx.data.storage import Location, Stat, open_file, stat
 from rtx.data.tfrecord import RecordReader, file_crc32c
@@ -111,7 +110,7 @@ class _Rows:
         self.proprio.append(episode.proprio)
         self.language.append(self._ids(episode.instructions, len(episode.action)))
         self.target.append(self._ids(episode.targets, len(episode.action)))
-        for name, table in pixel_columns(episode.spans, episode.depth_spans).items():
+        for name, table in episode.spans.items():
             self.spans.setdefault(name, []).append(table)
         self.heldout.append(heldout)
 
@@ -129,7 +128,8 @@ class _Rows:
 def prepare_shard(task: ShardTask, on_episode: Callable[[], None] | None = None) -> PartMeta:
     """Reads every episode of the shard and writes the part. Memory: one episode, and the shard's rows without images.
 
-    Strict unless `task.quarantine`: the first damaged episode raises WorldError naming file, byte and episode.
+    Strict unless `task.quarantine`: the first damaged episode raises WorldError naming file, byte and episode. With it every
+    picture is decoded too, so that what is left out is all that cannot be loaded.
     """
     record = task.ref.load()
     rows = _Rows()
@@ -189,8 +189,9 @@ def _read_all(
         where = f"{task.path}, episode {index} of {task.split!r}"
         try:
             episode = read_episode(
-                found.payload, offset=found.offset, record=record, features=task.features, index=index, where=where
-            )
+                found.payload, offset=found.offset, record=record, features=task.features, index=index, where=where,
+                decode=task.quarantine,
+            )  # fmt: skip
         except WorldError as error:
             if not task.quarantine:
                 raise

@@ -26,7 +26,8 @@ from rtx.data.example import Example
 from rtx.data.features import FeatureSpec, Source, open_source
 from rtx.data.leaves import FLAT_VALUES, decode_leaf
 from rtx.data.pixels import PICTURE, PixelFormat, pixel_format
-from rtx.data.prepared import MANIFEST, PreparedSet, PreparedSplit, pixel_columns
+from rtx.data.prepared import MANIFEST, PreparedSet, PreparedSplit
+from rtx.data.record import pixel_columns
 from rtx.data.shard import FileIdentity
 from rtx.data.splits import Shard
 from rtx.data.storage import Location, location, open_file, stat

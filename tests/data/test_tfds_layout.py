@@ -114,8 +114,7 @@ def test_the_places_of_pixels_hold_what_tfds_reads(zoo, images):
         )
         assert [set(texts) for texts in episode.instructions] == [{"saisis le cube doré"}]
         assert list(episode.targets[0]) == [f"thing {0}" if t else "" for t in range(number + 1)]
-        spans = [*zip(images, episode.spans.values(), strict=True), *zip(DEPTH, episode.depth_spans.values(), strict=True)]
-        for name, table in spans:
+        for name, table in zip([*images, *DEPTH], episode.spans.values(), strict=True):
             form = pixel_format(source.features[f"steps/observation/{name}"])
             for (start, length), wanted in zip(table.tolist(), expected[f"{number}/observation/{name}"], strict=True):
                 stored = data[start : start + length]
