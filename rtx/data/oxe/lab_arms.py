@@ -145,7 +145,7 @@ LAB_ARMS: tuple[DatasetRecord, ...] = (
             "observation/low_bound": (5,), "observation/high_bound": (5,),
         },
         standardize=standardize_mask_vit,
-        layout=CANONICAL.without("terminate"),
+        layout=CANONICAL.without("delta_rot.0", "delta_rot.1", "terminate"),
         switches=(
             Switch(
                 name="pose",
@@ -163,7 +163,8 @@ LAB_ARMS: tuple[DatasetRecord, ...] = (
             "control frequency not recorded: 5.0 is a placeholder",
             "random motion, no tasks: the instruction is a placeholder",
             "the one recorded angle is the yaw; Octo and OpenVLA put it where the roll belongs and leave the gripper in -1..1",
-            "where the yaw is zero is not documented: a gripper that points down and is not turned",
+            "yaw is the only rotation; roll and pitch are masked in the action, and the gripper is taken to point down",
+            "where the yaw is zero is not documented: there the gripper is taken not to be turned",
         ),
     ),
     DatasetRecord(
