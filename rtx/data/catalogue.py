@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rtx.data.oxe import OXE
+from rtx.data.oxe.droid import DROID_JOINTS
 from rtx.data.oxe.mixtures import MIXTURES, find_mixture
 from rtx.data.prepared import PreparedSet
 from rtx.data.record import DatasetRecord, load_records
@@ -14,7 +15,7 @@ from rtx.errors import unknown_name
 from rtx.spec import Field, FieldStatistics, dim_names
 from rtx.tables import text_table
 
-RECORDS: Mapping[str, DatasetRecord] = {**OXE, **SIMULATED}
+RECORDS: Mapping[str, DatasetRecord] = {**OXE, DROID_JOINTS.name: DROID_JOINTS, **SIMULATED}
 _OWN_RECORD = "For a data set of your own pass a Python file that defines its DatasetRecord (--records FILE.py)"
 
 
