@@ -175,10 +175,7 @@ IAMLAB = DatasetRecord(
     standardize=standardize_iamlab,
     layout=Layout(proprio=_JOINTS),
     switches=(
-        _pose_switch(
-            "its text says end-effector position, and positions in statistics published with OpenVLA are those of a Franka's "
-            "workspace (x about 0.5 m)"
-        ),
+        _pose_switch("its text says end-effector position; look at the range of x on the page of `rtx data inspect`"),
     ),
     notes=("gripper 1 is open by the loaders' convention; the text says open/close only",),
 )  # fmt: skip

@@ -204,7 +204,7 @@ NYU_FRANKA_PLAY = DatasetRecord(
     switches=(
         motion_switch(
             "reached", command="the recorded deltas; those of the angles are differences of Euler angles",
-            evidence="statistics published with OpenVLA hold turns of 6.28 in a step: angles subtracted across their wrap",
+            evidence="the pose is measured, and angles that are subtracted jump by a full turn where they wrap",
         ),
     ),
     notes=(

@@ -91,7 +91,7 @@ HYDRA = DatasetRecord(
     switches=(
         motion_switch(
             "command", command="the delta pose of the controller, metres and radians",
-            evidence="statistics published with OpenVLA end at 0.025 and 0.25, limits of a step in metres and radians",
+            evidence="documented as a delta pose; compare with the motion on the page of `rtx data inspect`",
         ),
     ),
     notes=(
