@@ -39,9 +39,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         source, prepared = loader_data.prepared_set(folder)
         large = enlarged(prepared, Path(temporary) / "large")
-        print(
-            f"{'':6}{'python':>8}{'imports':>9}{'open':>7}{'batch':>7}{'total s':>9}{'CPU-s':>7}   (medians of {args.starts} starts)"
-        )
+        print(f"        python  imports   open  batch  total s  CPU-s   (medians of {args.starts} starts)")
         for kind in ("warm", "cold"):
             times = []
             for _ in range(args.starts):

@@ -4,7 +4,8 @@
                                                        k-th draw --/windows--> epoch, place --keyed permutation--> window
 
 Each block of `block_size` samples holds each data set a fixed number of times, so realised weights are exact per block;
-each data set shows each of its windows exactly once per epoch, in an order of that epoch's own. Whoever knows the seed
+each data set shows each of its windows exactly once per epoch, in an order of that epoch's own; the last draws of one epoch
+and the first of the next mix within the block they share. Whoever knows the seed
 knows every sample, so any number of hosts takes its share of one stream and a restart needs one integer.
 
 The permutation of 0..n-1 is an alternating Feistel network on the next power of two, walked until it falls inside
