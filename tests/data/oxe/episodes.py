@@ -12,6 +12,7 @@ from rtx.data.oxe import OXE
 from rtx.data.oxe.schemas import schema
 from rtx.data.record import DatasetRecord, Trajectory
 from tests.data.oxe.convention import Convention
+from tests.data.oxe.conventions import CONVENTIONS
 from tests.data.oxe.poses import Poses
 
 TEXT = "push the {colour} cube beside the café"
@@ -98,3 +99,17 @@ def _put(tree: dict[str, Any], names: tuple[str, ...], value: Any) -> None:
     for name in names[:-1]:
         tree = tree.setdefault(name, {})
     tree[names[-1]] = value
+
+
+def episode(name: str, num_steps: int = 31, seed: int = 3, **choices: str) -> tuple[Poses, dict[str, np.ndarray]]:
+    """Poses and native keys by the convention of these choices, else by the first of the set."""
+    known = CONVENTIONS[name]
+    convention = next((c for c in known if choices and c.choices == choices), known[0])
+    poses = convention.poses(num_steps, seed)
+    return poses, native_values(name, convention, poses, TEXT)
+
+
+def standardized(name: str, values: Mapping[str, np.ndarray], **choices: str) -> Trajectory:
+    record = OXE[name].choose(choices)
+    assert record.standardize is not None
+    return record.standardize(trajectory_of(record, values), **record.options())

@@ -5,8 +5,14 @@ import pytest
 from rtx.data.oxe import OXE
 from rtx.data.oxe.schemas import names, schema
 
-BGR = {"berkeley_autolab_ur5": {"wrist"}}
-"""Cameras whose channels are stored as BGR."""
+BGR = {
+    "berkeley_autolab_ur5": {"observation/hand_image"},
+    "berkeley_fanuc_manipulation": {"observation/image", "observation/wrist_image"},
+    "fmb": {f"observation/image_{place}" for place in ("side_1", "side_2", "wrist_1", "wrist_2")},
+    "stanford_hydra_dataset_converted_externally_to_rlds": {"observation/image", "observation/wrist_image"},
+    "utaustin_mutex": {"observation/image", "observation/wrist_image"},
+}
+"""Cameras whose channels are stored as BGR; all others are RGB."""
 
 
 @pytest.mark.parametrize("name", names())
@@ -33,3 +39,8 @@ def test_the_record_says_what_a_reader_needs(name):
     assert record.title
     assert record.embodiment.limits.source
     assert all(switch.evidence for switch in record.switches), "why the default is the default"
+
+
+def test_exactly_the_known_cameras_are_read_as_bgr():
+    found = {name: {key.path for key in record.images.values() if key.channel_order == "bgr"} for name, record in OXE.items()}
+    assert {name: paths for name, paths in found.items() if paths} == BGR
