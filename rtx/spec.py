@@ -470,6 +470,8 @@ class Batch:
     embodiment: Any  # int32 [b], position in Contract.embodiments
     sample: Any  # int64 [b], global sample number: which sample this is, for good
     target: Any = None  # int32 [b, m], the text to answer, 0 = padding; None where no data set of the mixture has any
+    depth: Mapping[str, Any] | None = None  # role -> float32 [b, t, h, w] metres, 0 = not measured; None unless asked for
+    depth_mask: Mapping[str, Any] | None = None  # role -> bool [b, t], as `image_mask`
 
 
 def to_json(value: Any) -> Any:

@@ -50,9 +50,21 @@ class Plan:
 class Assembler:
     """Fills batches for one mixture, split and window shape."""
 
-    def __init__(self, mixture: Mixture, contract: Contract, *, split: str, tokenize: Tokenize, cache_bytes: int = 0) -> None:
-        """`cache_bytes`: decoded pictures stay in memory if those of the whole mixture fit into so many bytes."""
-        self.contract = contract
+    def __init__(
+        self,
+        mixture: Mixture,
+        contract: Contract,
+        *,
+        split: str,
+        tokenize: Tokenize,
+        cache_bytes: int = 0,
+        depth: Sequence[str] = (),
+    ) -> None:
+        """`cache_bytes`: decoded pictures stay in memory if those of the whole mixture fit into so many bytes.
+
+        `depth`: cameras whose depth maps come along.
+        """
+        self.contract, self._depth = contract, tuple(depth)
         mixture.warn_unsettled()
         roles, size = contract.roles, contract.image_size
         self.num_frames = sum(
@@ -61,7 +73,7 @@ class Assembler:
         self.caches_frames = self.num_frames * size[0] * size[1] * 3 <= cache_bytes
         self._files = ShardFiles()
         self._tables = {
-            i: _Table(entry, contract, split=split, rows=kept.rows, files=self._files, keep=self.caches_frames)
+            i: _Table(entry, contract, split=split, rows=kept.rows, files=self._files, keep=self.caches_frames, depth=depth)
             for i, (entry, kept) in enumerate(zip(mixture.entries, mixture.kept(split), strict=True))
             if split in entry.prepared.splits
         }
@@ -85,6 +97,8 @@ class Assembler:
             embodiment=np.zeros(n, np.int32),
             sample=np.full(n, PADDING_SAMPLE, np.int64),
             target=np.zeros((n, self._text_width), np.int32) if self._has_targets else None,
+            depth={role: np.zeros(pixels[:-1], np.float32) for role in self._depth} or None,
+            depth_mask={role: np.zeros((n, c.history), bool) for role in self._depth} or None,
         )
 
     def fill(self, batch: Batch, plan: Plan, rows: slice) -> None:
@@ -131,6 +145,10 @@ class Assembler:
                 _fill_pictures(images, frames, at, rows)
             else:
                 images[rows] = 0
+        for (role, metres), mask in zip((batch.depth or {}).items(), (batch.depth_mask or {}).values(), strict=True):
+            if frames := table.depth.get(role):
+                mask[rows] = at.history_mask & frames.present(at.history)
+                _fill_pictures(metres, frames, at, rows)
 
 
 def _fill_pictures(images: np.ndarray, frames: Frames, at: Windows, rows: np.ndarray) -> None:
@@ -156,6 +174,7 @@ class _Table:
         rows: np.ndarray | None,
         files: ShardFiles,
         keep: bool,
+        depth: Sequence[str],
     ) -> None:
         prepared = entry.prepared
         self.rows = rows  # of the step table that are samples; None: all
@@ -174,10 +193,15 @@ class _Table:
         self.frames: Mapping[str, Frames] = {
             role: Frames(part, role, size=size, files=files, label=label, keep=keep) for role in _having(entry, contract.roles)
         }
+        self.depth: Mapping[str, Frames] = {
+            role: Frames(part, role, size=size, files=files, label=label, depth=True)
+            for role in depth
+            if role in prepared.depths
+        }
 
     def mapped_bytes(self) -> int:
         columns = [self.episode_start, self.action, self.proprio, self.language_id, self.target_id]
-        indexes = [frames.index for frames in self.frames.values()]
+        indexes = [frames.index for frames in (*self.frames.values(), *self.depth.values())]
         columns += [shard for shard, _, _ in indexes[:1]]  # the same file for all cameras
         columns += [column for _, offset, length in indexes for column in (offset, length)]
         return sum(column.nbytes for column in columns if column is not None)

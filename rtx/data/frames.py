@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 
 from rtx.data.prepared import ImageIndex, PreparedSplit
 from rtx.data.storage import Location, RangeReader, Url
@@ -29,6 +29,8 @@ from rtx.images import Size
 
 _MAX_GAP_BYTES = 4096  # reading over a gap is cheaper than another call; between neighbours lie 2 to 5 bytes
 _MAX_READ_BYTES = 4 << 20
+Picture = UInt8[np.ndarray, "h w 3"] | Float32[np.ndarray, "h w"]
+Pictures = UInt8[np.ndarray, "m h w 3"] | Float32[np.ndarray, "m h w"]
 _Data = TypeVar("_Data", bytes, memoryview)
 
 
@@ -98,20 +100,30 @@ def _whole(data: _Data, place: Location, offset: int, num_bytes: int) -> _Data:
 
 
 class Frames:
-    """One camera of one split of a prepared set, decoded at `size` (height, width; None: each in its own).
+    """One camera of one split of a prepared set, decoded at `size` (height, width; None: each in its own): RGB, or its depth
+    maps (float32 [h, w], metres) with `depth=True`.
 
     With `keep=True` every decoded picture stays in memory: the first epoch decodes, later ones copy. Safe to share between
     threads.
     """
 
     def __init__(
-        self, split: PreparedSplit, role: str, *, size: Size | None, files: ShardFiles, label: str, keep: bool = False
+        self,
+        split: PreparedSplit,
+        role: str,
+        *,
+        size: Size | None,
+        files: ShardFiles,
+        label: str,
+        keep: bool = False,
+        depth: bool = False,
     ) -> None:
-        index: ImageIndex = split.image(role)
+        index: ImageIndex = split.depth(role) if depth else split.image(role)
         self._shards, self._pixels, self._channel_order = split.shards, index.pixels, index.channel_order
+        self._metres_per_unit = index.metres_per_unit if depth else None
         self._shard, self._offset, self._length = (np.asarray(a) for a in (index.shard, index.offset, index.length))
         self._episode_start = np.asarray(split.episode_start)
-        self._size, self._files, self._label = size, files, f"{label}, camera {role!r}"
+        self._size, self._files, self._label = size, files, f"{label}, {'depth of ' if depth else ''}camera {role!r}"
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
         if keep:
             assert size is not None
@@ -137,7 +149,7 @@ class Frames:
             start, data = offset[group[0]], self._bytes(int(rows[group[0]]), read)
             yield from ((i, data[offset[i] - start : offset[i] - start + length[i]]) for i in group)
 
-    def decoded(self, rows: Int64[np.ndarray, " n"]) -> Iterator[tuple[int, UInt8[np.ndarray, "h w 3"]]]:
+    def decoded(self, rows: Int64[np.ndarray, " n"]) -> Iterator[tuple[int, Picture]]:
         """(position in `rows`, picture) for each row, in no particular order; black where it is absent.
 
         Raises WorldError with data set, episode, step, camera, file and bytes.
@@ -145,9 +157,7 @@ class Frames:
         for i, data in self.encoded(rows):
             yield i, self._decode(int(rows[i]), data, None)
 
-    def fill(
-        self, rows: Int64[np.ndarray, " n"], images: UInt8[np.ndarray, "m h w 3"], places: Sequence[Sequence[int]]
-    ) -> None:
+    def fill(self, rows: Int64[np.ndarray, " n"], images: Pictures, places: Sequence[Sequence[int]]) -> None:
         """Writes the picture of `rows[i]` to `images[j]` for each j of `places[i]` (at least one); black where it is absent.
 
         Each is decoded once, where it belongs. Raises WorldError as `decoded` does.
@@ -178,9 +188,15 @@ class Frames:
     def _decode(self, row: int, data: bytes | memoryview, out: np.ndarray | None) -> np.ndarray:
         # The one place where the kind of a column decides how its bytes become an array.
         try:
-            return self._pixels.colour(data, self._size, self._channel_order, out)
+            if self._metres_per_unit is None:
+                return self._pixels.colour(data, self._size, self._channel_order, out)
+            metres = self._pixels.depth(data, self._size, self._metres_per_unit)
         except WorldError as error:
             raise WorldError(f"{self.place(row)}: {error}; `rtx data verify` checks the whole set") from error
+        if out is None:
+            return metres
+        out[...] = metres
+        return out
 
     def place(self, row: int) -> str:
         """Where the picture of a row comes from, for people."""

@@ -26,7 +26,7 @@ import numpy as np
 from rtx.data.assemble import PADDING_SAMPLE, Assembler, Plan, Tokenize, batch_digest
 from rtx.data.mixture import Mixture
 from rtx.data.order import Order
-from rtx.errors import UserError
+from rtx.errors import UserError, unknown_name
 from rtx.spec import Batch, Contract
 
 __all__ = ["Loader", "LoaderState", "batch_digest", "one_pass"]
@@ -90,15 +90,19 @@ class Loader:
         num_threads: int | None = None,
         prefetch: int = 2,
         cache_bytes: int = 0,
+        depth: Sequence[str] = (),
     ) -> None:
         """`batch_size` is global: host i of n gets rows i/n to (i+1)/n of each batch, so the hosts' batches one after the
         other are the one-host batch. `start` is the first sample number. `num_threads` defaults to the cores this process
         may use. `cache_bytes` > 0 keeps decoded pictures if those of the whole mixture fit.
 
+        `depth` asks for the depth maps of these cameras (`Batch.depth`), nearest pixel, at `image_size`.
+
         `image_mask` is True where that camera has a real frame at that time: False for history padding and absent cameras.
         Raises UserError for arguments that cannot work, all of them at once.
         """
         problems = _problems(batch_size, history, chunk, roles, image_size, host_index, num_hosts, start, prefetch)
+        problems += _depth_problems(mixture, depth)
         if problems:
             raise UserError("loader: " + "; ".join(problems))
         contract = mixture.contract(roles=roles, image_size=image_size, history=history, chunk=chunk)
@@ -106,7 +110,7 @@ class Loader:
         self.batch_size, self.num_threads = batch_size, num_threads or _available_cores()
         self._share = _share(batch_size, host_index, num_hosts)
         self._prefetch = prefetch
-        self._assembler = Assembler(mixture, contract, split=split, tokenize=tokenize, cache_bytes=cache_bytes)
+        self._assembler = Assembler(mixture, contract, split=split, tokenize=tokenize, cache_bytes=cache_bytes, depth=depth)
         self._fingerprint = _fingerprint(mixture.fingerprint(split), split, seed, contract)
         self._next_sample = start
         self._pipeline: _Pipeline | None = None
@@ -193,6 +197,7 @@ def one_pass(
     host_index: int = 0,
     num_hosts: int = 1,
     num_threads: int | None = None,
+    depth: Sequence[str] = (),
 ) -> Iterator[Batch]:
     """Every window of `split` once, data set after data set, for validation: the same batches at every call.
 
@@ -201,6 +206,7 @@ def one_pass(
     Raises UserError at the call, for arguments that cannot work or a split that is empty everywhere.
     """
     problems = _problems(batch_size, history, chunk, roles, image_size, host_index, num_hosts, 0, 1)
+    problems += _depth_problems(mixture, depth)
     if max_samples is not None and max_samples < 1:
         problems.append(f"max_samples {max_samples} must be at least 1")
     plan = _pass_plan(mixture.num_steps(split), batch_size, max_samples) if not problems else None
@@ -209,7 +215,7 @@ def one_pass(
     if problems or plan is None:
         raise UserError("loader: " + "; ".join(problems))
     contract = mixture.contract(roles=roles, image_size=image_size, history=history, chunk=chunk)
-    assembler = Assembler(mixture, contract, split=split, tokenize=tokenize)
+    assembler = Assembler(mixture, contract, split=split, tokenize=tokenize, depth=depth)
     share = _share(batch_size, host_index, num_hosts)
     plans = (plan[i + share.start : i + share.stop] for i in range(0, len(plan.number), batch_size))
     return _until_closed(_Pipeline(assembler, plans, num_threads or _available_cores(), prefetch=1))
@@ -315,6 +321,11 @@ def _problems(
         f"{name} {value} must not be negative" for name, value in (("start", start), ("prefetch", prefetch)) if value < 0
     ]
     return problems
+
+
+def _depth_problems(mixture: Mixture, depth: Sequence[str]) -> list[str]:
+    known = sorted({role for entry in mixture.entries for role in entry.prepared.depths})
+    return [str(unknown_name("camera with depth", role, known)) for role in depth if role not in known]
 
 
 def _available_cores() -> int:
