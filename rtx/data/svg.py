@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-COLOURS = ("#c0392b", "#27864a", "#2f6fb3", "#8e5ea2")  # x red, y green, z blue, as in every viewer
+COLOURS = ("#c0392b", "#27864a", "#2f6fb3", "#8e5ea2", "#c77d0a", "#1f9aa8", "#7a5230")  # x red, y green, z blue, as anywhere
 _LEFT, _TOP = 46, 16  # pixels for the axis numbers and the title
 
 
@@ -46,12 +46,25 @@ def plot(title: str, lines: Sequence[Line], *, width: int = 320, height: int = 1
     return _figure("".join(parts), width, height) + _legend(lines)
 
 
-def histogram(values: np.ndarray, *, marks: Mapping[str, float], width: int = 180, height: int = 44, bins: int = 45) -> str:
-    """Counts of `values`, log-scaled so that rare values show, with vertical lines at `marks`."""
+def histogram(
+    values: np.ndarray,
+    *,
+    marks: Mapping[str, float],
+    bounds: Sequence[float] = (),
+    width: int = 180,
+    height: int = 44,
+    bins: int = 45,
+) -> str:
+    """Counts of `values`, log-scaled so that rare values show; red lines at `marks`, blue ones at `bounds`.
+
+    The axis is widened to show a bound that lies no further out than the values are wide.
+    """
     values = np.asarray(values, np.float64)  # a narrow range has too few float32 numbers for the bins' edges
     low, high = float(np.min(values)), float(np.max(values))
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
+    near = [b for b in bounds if low - (high - low) <= b <= high + (high - low)]
+    low, high = min([low, *near]), max([high, *near])
     counts, _ = np.histogram(values, bins=bins, range=(low, high))
     tall = np.log1p(counts) / np.log1p(counts.max()) * (height - 4)
     bar = width / bins
@@ -60,10 +73,11 @@ def histogram(values: np.ndarray, *, marks: Mapping[str, float], width: int = 18
         for i, h in enumerate(tall)
         if h > 0
     ]
-    for name, value in marks.items():
+    lines = [(name, value, COLOURS[0]) for name, value in marks.items()] + [("bound", value, COLOURS[2]) for value in near]
+    for name, value, colour in lines:
         x = (value - low) / (high - low) * width
         tip = html.escape(f"{name} {_short(value)}")
-        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height}" stroke="#c0392b"><title>{tip}</title></line>')
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height}" stroke="{colour}"><title>{tip}</title></line>')
     return _figure("".join(parts), width, height)
 
 

@@ -13,7 +13,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +24,7 @@ from rtx.eval.outcome import Outcome
 from rtx.eval.results import Evaluation
 from rtx.eval.statistics import Comparison, Rate
 from rtx.files import atomic
+from rtx.tables import Cell, html_table
 
 if TYPE_CHECKING:
     from rtx.data.prepared import PreparedSet
@@ -128,7 +129,7 @@ def _success(evaluation: Evaluation) -> str:
 
 def _by_arm(evaluation: Evaluation) -> str:
     rows = [_rate_row(evaluation, arm, arm=arm) for arm in evaluation.suite.arms]
-    table = _table(_rate_head(evaluation, "robot"), rows, last=_rate_row(evaluation, "all robots"))
+    table = html_table(_rate_head(evaluation, "robot"), rows, last=_rate_row(evaluation, "all robots"))
     note = (
         "Intervals are Wilson's, 95 %. A verdict other than <i>no difference shown</i> needs both: intervals that do not "
         "overlap and an exact McNemar test on the same scenes with p below 0.05."
@@ -138,7 +139,7 @@ def _by_arm(evaluation: Evaluation) -> str:
 
 def _by_task(evaluation: Evaluation) -> str:
     rows = [_rate_row(evaluation, task, task=task) for task in evaluation.suite.tasks]
-    return f"<h2>By task</h2>{_table(_rate_head(evaluation, 'task'), rows)}"
+    return f"<h2>By task</h2>{html_table(_rate_head(evaluation, 'task'), rows)}"
 
 
 def _rate_head(evaluation: Evaluation, what: str) -> list[str]:
@@ -148,13 +149,13 @@ def _rate_head(evaluation: Evaluation, what: str) -> list[str]:
 def _rate_row(evaluation: Evaluation, name: str, *, arm: str | None = None, task: str | None = None) -> list[str]:
     rates = [_rate_cell(evaluation.rate(policy, arm=arm, task=task)) for policy in evaluation.policies]
     comparisons = [evaluation.compare(other, arm=arm, task=task) for other in evaluation.others]
-    cells = [f"<td title='{escape(comparison.reason)}'>{_verdict(comparison)}</td>" for comparison in comparisons]
-    return [f"<td>{escape(name)}</td>", *rates, *cells]
+    cells = [Cell(f"<td title='{escape(comparison.reason)}'>{_verdict(comparison)}</td>") for comparison in comparisons]
+    return [name, *rates, *cells]
 
 
-def _rate_cell(rate: Rate) -> str:
+def _rate_cell(rate: Rate) -> Cell:
     interval = f"{_percent(rate.interval.low)} to {_percent(rate.interval.high)} %, {rate.successes}/{rate.trials}"
-    return f"<td class='rate'>{_percent(rate.value)} %<small>{interval}</small></td>"
+    return Cell(f"<td class='rate'>{_percent(rate.value)} %<small>{interval}</small></td>")
 
 
 def _verdict(comparison: Comparison) -> str:
@@ -234,11 +235,11 @@ def _data(sets: Sequence[PreparedSet]) -> str:
         episodes = {name: split["num_episodes"] for name, split in one.splits.items()}
         steps = sum(split["num_steps"] for split in one.splits.values())
         held_out = sum(number for name, number in episodes.items() if name != "train")
-        numbers = _cells(one.name, f"{episodes.get('train', 0)} + {held_out}", f"{steps}", f"{one.embodiment.control_hz:g} Hz")
-        rows.append([*numbers, f"<td class='prose'>{escape(convention(one.embodiment))}</td>"])
+        numbers = [one.name, f"{episodes.get('train', 0)} + {held_out}", f"{steps}", f"{one.embodiment.control_hz:g} Hz"]
+        rows.append([*numbers, Cell(f"<td class='prose'>{escape(convention(one.embodiment))}</td>")])
     head = ["data set", "episodes (train + held out)", "steps", "rate", "its own convention of actions"]
     note = "Every set keeps its own convention on disk; the policy is trained on, and answers in, one common form."
-    return f"<h2>Data</h2>{_table(head, rows)}<p class='note'>{note}</p>"
+    return f"<h2>Data</h2>{html_table(head, rows)}<p class='note'>{note}</p>"
 
 
 def convention(embodiment: Embodiment) -> str:
@@ -290,14 +291,14 @@ def _refusals(evaluation: Evaluation) -> str:
     counts = {name: evaluation.refusals(name) for name in evaluation.policies}
     reasons = sorted({reason for of_policy in counts.values() for reason in of_policy})
     rows = [
-        _cells(
+        [
             name,
             f"{sum(outcome.steps for outcome in evaluation.select(name))}",
             *(f"{counts[name].get(r, 0)}" for r in reasons),
-        )
+        ]
         for name in evaluation.policies
     ]
-    return _table(["policy", "actions", *reasons], rows)
+    return html_table(["policy", "actions", *reasons], rows)
 
 
 def versions() -> dict[str, str]:
@@ -314,18 +315,6 @@ def versions() -> dict[str, str]:
 
 
 # pieces
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, last: Sequence[str] = ()) -> str:
-    """`rows` are cells, already HTML; `head` is text."""
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    foot = f"<tr class='sum'>{''.join(last)}</tr>" if last else ""
-    return f"<div class='wide'><table><thead><tr>{top}</tr></thead><tbody>{body}{foot}</tbody></table></div>"
-
-
-def _cells(*texts: str) -> list[str]:
-    return [f"<td>{escape(text)}</td>" for text in texts]
 
 
 def _list(items: Mapping[str, str]) -> str:
