@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rtx.data.oxe.arms import FRANKA_HAND_M, View, arm, images
-from rtx.data.oxe.moves import drift, motion_switch, moved, toward, values
+from rtx.data.oxe.moves import between, drift, motion_switch, moved, toward, values
 from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import canonical_action, cut, pose_matrix, reached
 from rtx.robots import fields
@@ -71,17 +71,18 @@ def standardize_viola(trajectory: Trajectory) -> Trajectory:
     )
 
 
-def standardize_toto(trajectory: Trajectory, *, unit: str) -> Trajectory:
+def standardize_toto(trajectory: Trajectory, *, commands: str) -> Trajectory:
     """open_gripper is an openness; the RT-X notebook copies it into closedness as it is."""
-    hz = _TOTO_HZ if unit == "velocity" else 1.0
-    linear, angular = values(trajectory, "action/world_vector"), values(trajectory, "action/rotation_delta")
-    delta_pos, delta_rot = linear / hz, to_matrix(angular / hz, "rpy")
+    pos, rot = values(trajectory, "action/world_vector"), values(trajectory, "action/rotation_delta")
     gripper, terminate = values(trajectory, "action/open_gripper"), values(trajectory, "action/terminate_episode") > 0.5
     joints: Float[np.ndarray, "t 7"] = values(trajectory, "observation/state")
-    return trajectory | {
-        "action": canonical_action(delta_pos, delta_rot, gripper, terminate),
-        "proprio": joints.astype(np.float32),
-    }
+    if commands == "targets":
+        return between(
+            trajectory, target_pos=pos, target_rot=to_matrix(rot, "rpy"), gripper=gripper, terminate=terminate, proprio=joints
+        )
+    hz = _TOTO_HZ if commands == "velocities" else 1.0
+    action = canonical_action(pos / hz, to_matrix(rot / hz, "rpy"), gripper, terminate)
+    return trajectory | {"action": action, "proprio": joints.astype(np.float32)}
 
 
 _TACO_VIEWS = {"primary": View("rgb_static", 150, 200), "wrist": View("rgb_gripper", 84, 84)}
@@ -109,6 +110,7 @@ TACO_PLAY = DatasetRecord(
         "wrist": DepthKey(path="observation/depth_gripper"),
     },
     instructions=("observation/natural_language_instruction", "observation/structured_language_instruction"),
+    sentence_vector="observation/natural_language_embedding",
     keys={"action/actions": (7,), "action/terminate_episode": (), "observation/robot_obs": (15,)},
     standardize=standardize_taco_play,
     switches=(
@@ -146,6 +148,7 @@ CABLE_ROUTING = DatasetRecord(
     ),
     images=images(_CABLE_VIEWS),
     instructions=_TEXT,
+    sentence_vector="observation/natural_language_embedding",
     keys={
         "action/world_vector": (3,), "action/rotation_delta": (3,), "action/terminate_episode": (),
         "observation/robot_state": (7,),
@@ -177,6 +180,7 @@ VIOLA_RECORD = DatasetRecord(
     ),
     images=images(_VIOLA_VIEWS),
     instructions=_TEXT,
+    sentence_vector="observation/natural_language_embedding",
     keys={
         "action/gripper_closedness_action": (), "action/terminate_episode": (),
         "observation/ee_states": (16,), "observation/gripper_states": (1,),
@@ -201,6 +205,7 @@ TOTO = DatasetRecord(
     ),
     images=images(_TOTO_VIEWS),
     instructions=_TEXT,
+    sentence_vector="observation/natural_language_embedding",
     keys={
         "action/world_vector": (3,), "action/rotation_delta": (3,), "action/open_gripper": (), "action/terminate_episode": (),
         "observation/state": (7,),
@@ -209,11 +214,18 @@ TOTO = DatasetRecord(
     layout=Layout(proprio=(fields.joint_state(7),)),
     switches=(
         Switch(
-            name="unit",
-            question="are the commands velocities, or displacements of one step?",
-            options={"velocity": "m/s and rad/s, over a step of 1/30 s", "step": "metres and radians a step"},
-            default="velocity",
-            evidence="values reach 0.7: at 30 Hz that would be 21 m/s as displacements, which no arm does",
+            name="commands",
+            question="are the commands velocities, displacements of one step, or poses to go to?",
+            options={
+                "velocities": "m/s and rad/s, over a step of 1/30 s",
+                "displacements": "metres and radians a step",
+                "targets": "positions (m) and angles, of which the differences are taken; the first step is dropped",
+            },
+            default="velocities",
+            evidence=(
+                "every reader takes them for motion, and values up to 0.7 would be 21 m/s as displacements at 30 Hz; that they "
+                "lie to one side of zero (-0.33 .. 0.77) would fit targets, too"
+            ),
         ),
     ),
     notes=(

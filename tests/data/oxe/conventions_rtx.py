@@ -137,6 +137,10 @@ def toto_steps(poses: Poses) -> Mapping[str, Any]:
     }
 
 
+def toto_targets(poses: Poses) -> Mapping[str, Any]:
+    return dict(toto(poses)) | {"action/world_vector": poses.next_pos, "action/rotation_delta": rpy(poses.next_rot)}
+
+
 def robo_net(poses: Poses) -> Mapping[str, Any]:
     """A gripper that points down and turns about the vertical; +1 closes."""
     turn = rpy(poses.delta_rot)[:, 2]
@@ -177,7 +181,11 @@ RTX: Mapping[str, tuple[Convention, ...]] = {
     "viola": (Convention(native=viola),),
     "berkeley_autolab_ur5": (Convention(native=autolab_ur5), Convention(native=autolab_ur5, choices=REACHED)),
     "language_table": (Convention(native=language_table, turns="none", flat=True),),
-    "toto": (Convention(native=toto), Convention(native=toto_steps, choices={"unit": "step"})),
+    "toto": (
+        Convention(native=toto),
+        Convention(native=toto_steps, choices={"commands": "displacements"}),
+        Convention(native=toto_targets, choices={"commands": "targets"}),
+    ),
     "robo_net": (
         Convention(native=robo_net, turns="yaw"),
         Convention(native=robo_net, turns="yaw", choices=COMMAND),
