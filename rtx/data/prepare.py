@@ -17,6 +17,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from rtx.files import disk_errors, read_json, write_json
 
 HELD_OUT = 0.05  # of the training episodes, where the source has no validation split
 _PARTS = "parts"
+_MANY = 8  # shards whose bytes are summed side by side
 
 
 def prepare(
@@ -73,14 +75,13 @@ def prepare(
     _check_folder(out)
     tasks = _tasks(record, found, chosen, out / _PARTS, quarantine=quarantine)
     now = _checked_shards(found, tasks)
-    request = {"fingerprint": record.fingerprint(), "splits": chosen}
+    request = {"fingerprint": record.fingerprint(), "splits": chosen, "quarantine": quarantine}
     if resume and (ready := _up_to_date(out, request, tasks, now, found)):
-        damaged = sum(counts["quarantined"] for counts in ready.counts.values())
-        if quarantine or not damaged:  # else it is read again, to say what is damaged
-            reasons = [reason for counts in ready.counts.values() for reason in counts["reasons"]]
-            _check_quarantine(tasks, damaged, reasons, max_quarantined)
-            _remove_parts(out)  # a kill after the manifest leaves them
-            return ready
+        counts = ready.counts.values()
+        reasons = [reason for count in counts for reason in count["reasons"]]
+        _check_quarantine(tasks, sum(count["quarantined"] for count in counts), reasons, max_quarantined)
+        _remove_parts(out)  # a kill after the manifest leaves them
+        return ready
     _make_folder(out)
     with disk_errors(out):
         for unfinished in out.rglob(".*.part"):  # of a killed run: `rtx.files.atomic`
@@ -158,7 +159,7 @@ def _tasks(record: DatasetRecord, source: Source, splits: Sequence[str], parts: 
         first, shards = 0, source.splits[split]
         for i, shard in enumerate(shards):
             here = chosen[first : first + shard.num_episodes]
-            depends = f"{FORMAT} {fingerprint} {split} {first} {here.tolist()}"
+            depends = f"{FORMAT} {fingerprint} {split} {first} {here.tolist()} {quarantine}"
             tasks.append(
                 ShardTask(
                     ref=ref, features=source.features, split=split, path=shard.path, first_episode=first, heldout=here,
@@ -194,7 +195,9 @@ def _up_to_date(
     entries = {source.directory / entry["file"]: FileIdentity(**entry["identity"]) for entry in manifest["shards"]}
     if list(entries) != [task.path for task in tasks]:
         return None
-    if not all(known.unchanged(path, stat) for (path, known), stat in zip(entries.items(), now, strict=True)):
+    with ThreadPoolExecutor(_MANY) as pool:  # where bytes must be read again, from a bucket above all
+        same = list(pool.map(lambda entry, stat: entry[1].unchanged(entry[0], stat), entries.items(), now))
+    if not all(same):
         return None
     shards = [
         entry | {"identity": entry["identity"] | asdict(stat)} for entry, stat in zip(manifest["shards"], now, strict=True)

@@ -186,16 +186,21 @@ class PreparedSet:
         """Every instruction and every text to answer once; "" is no instruction."""
         return tuple(read_json(self.path / LANGUAGES))
 
+    @functools.cached_property
+    def _places(self) -> tuple[Location, ...]:
+        """The shards, all of them there; looked at once, for in a bucket each is a request."""
+        places = tuple(self.source / shard["file"] for shard in self.shards)
+        _check_shards(self, places)
+        return places
+
     def split(self, name: str) -> PreparedSplit:
         """Raises UserError for a split that is not there or whose shards are gone, WorldError if they have another size."""
         if name not in self.splits:
             raise unknown_name(f"split of {self.name}", name, self.splits)
-        paths = tuple(self.source / shard["file"] for shard in self.shards)
-        _check_shards(self, paths)
         return PreparedSplit(
             name=name,
             folder=self.path / name,
-            shards=paths,
+            shards=self._places,
             images=self.images,
             depths=self.depths,
             num_episodes=self.splits[name]["num_episodes"],

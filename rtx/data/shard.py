@@ -169,9 +169,7 @@ def finished(task: ShardTask, now: Stat | None) -> PartMeta | None:
         meta, _ = read_part(task.part)
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
         return None  # absent, or not one of ours: it is simply made again
-    if meta.key != task.key or (meta.quarantined and not task.quarantine):
-        return None
-    return meta if meta.shard.unchanged(task.path, now) else None
+    return meta if meta.key == task.key and meta.shard.unchanged(task.path, now) else None
 
 
 def part_statistics(arrays: Mapping[str, np.ndarray], name: str) -> RunningStatistics:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from rtx.data import bucket, storage
-from rtx.data.catalogue import RECORDS, verify
+from rtx.data.catalogue import RECORDS
 from rtx.data.loader import Loader
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepare import prepare
 from rtx.data.prepared import PreparedSet
 from rtx.data.storage import Url, location
+from rtx.data.verify import verify
 from rtx.errors import UserError, WorldError
 from tests.data.object_server import serve
 from tests.data.test_prepare import column_bytes
@@ -71,7 +72,7 @@ def test_a_set_on_a_server_is_the_set_on_the_disk(server, tmp_path, scheme):
     place = f"{server.url}/box/bridge_dataset/1.0.0" if scheme == "http" else f"{scheme}://box"
     near = prepare(BRIDGE, source, tmp_path / "near", num_workers=1)
     before = server.counts()["bytes"].get(SHARD, 0)
-    far = prepare(BRIDGE, place, tmp_path / "far", num_workers=1)
+    far = prepare(BRIDGE, place, tmp_path / "far", num_workers=2 if scheme == "s3" else 1)
     assert server.counts()["bytes"][SHARD] - before == (source / SHARD).stat().st_size  # once, whole
     assert str(far.source) == f"{place.removesuffix('/bridge_dataset/1.0.0')}/bridge_dataset/1.0.0"
     assert column_bytes(tmp_path / "far") == column_bytes(tmp_path / "near")
