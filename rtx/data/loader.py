@@ -3,9 +3,11 @@
     sample numbers --order.py--> Plan --rows in slices, threads--> Batch --in order, a few ahead--> the train loop
 
 All there is to save is the next sample number. Each batch in flight is a set of slices of rows, filled by a pool of threads
-(decoding releases the GIL) straight into the batch's own memory, so memory is prefetch + 1 batches however large the
-mixture; `Loader.memory` says how much before the first. An error in a thread comes out of `next` with data set, episode, step,
-file and byte.
+straight into the batch's own memory, so memory is prefetch + 1 batches however large the mixture; `Loader.memory` says how much
+before the first. An error in a thread comes out of `next` with data set, episode, step, file and byte.
+
+Threads and no processes: of the 440 us that a 256 x 256 JPEG takes on a 2 GHz core the interpreter is held for 18, so twenty
+cores can be kept busy, and no batch has to be carried from one process to another.
 """
 
 from __future__ import annotations
