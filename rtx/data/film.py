@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def strips(prepared: PreparedSet, part: PreparedSplit, episode: int) -> str:
     rows = _spaced_rows(part, episode)
     colour = "".join(f"<h3>{html.escape(role)}</h3>{_strip(prepared, part, role, rows)}" for role in prepared.roles)
     depth = "".join(
-        f"<h3>{html.escape(role)}, depth</h3>{_film(_depth_cells(part, role, rows), rows)}" for role in prepared.depths
+        f"<h3>{html.escape(role)}, depth</h3>{_depth_strip(prepared, part, role, rows)}" for role in prepared.depths
     )
     return colour + depth
 
@@ -36,6 +36,11 @@ def gallery(prepared: PreparedSet, part: PreparedSplit, rows: Sequence[int], cap
 
 def _strip(prepared: PreparedSet, part: PreparedSplit, role: str, rows: np.ndarray) -> str:
     return _film([(picture, "") for picture in _pictures(prepared, part, role, rows)], rows)
+
+
+def _depth_strip(prepared: PreparedSet, part: PreparedSplit, role: str, rows: np.ndarray) -> str:
+    """Near is bright, nothing measured is black; the caption says the metres."""
+    return _film([_shown_depth(metres) for metres in _pictures(prepared, part, role, rows, depth=True)], rows)
 
 
 def _film(cells: Sequence[tuple[np.ndarray | None, str]], rows: np.ndarray) -> str:
@@ -53,30 +58,18 @@ def _cell(picture: np.ndarray | None, caption: str) -> str:
     return f'<figure><img src="data:image/jpeg;base64,{data}" alt=""><figcaption>{caption}</figcaption></figure>'
 
 
-def _pictures(prepared: PreparedSet, part: PreparedSplit, role: str, rows: np.ndarray) -> list[np.ndarray | None]:
-    """In their own size; None where there is none. Raises WorldError for one that cannot be read."""
+def _pictures(
+    prepared: PreparedSet, part: PreparedSplit, role: str, rows: np.ndarray, *, depth: bool = False
+) -> list[np.ndarray | None]:
+    """In their own size, depth in metres; None where there is none. Raises WorldError for one that cannot be read."""
     files = ShardFiles()
-    frames = Frames(part, role, size=None, files=files, label=f"data set {prepared.name!r}, split {part.name!r}")
+    frames = Frames(part, role, size=None, files=files, label=f"data set {prepared.name!r}, split {part.name!r}", depth=depth)
     there = np.flatnonzero(frames.present(rows))
     found: list[np.ndarray | None] = [None] * len(rows)
     for i, picture in frames.decoded(rows[there]):
         found[there[i]] = picture
     files.close()
     return found
-
-
-def _depth_cells(part: PreparedSplit, role: str, rows: np.ndarray) -> list[tuple[np.ndarray | None, str]]:
-    """Near is bright, nothing measured is black; the caption says the metres."""
-    return [_shown_depth(metres) for metres in _depths(part, role, rows)]
-
-
-def _depths(part: PreparedSplit, role: str, rows: np.ndarray) -> Iterator[np.ndarray | None]:
-    files, index = ShardFiles(), part.depth(role)
-    for row in rows.tolist():
-        place, offset, length = part.shards[int(index.shard[row])], int(index.offset[row]), int(index.length[row])
-        data = files.start(place, offset, length)() if length else b""
-        yield index.pixels.depth(data, None, index.metres_per_unit) if length else None
-    files.close()
 
 
 def _shown_depth(metres: np.ndarray | None) -> tuple[np.ndarray | None, str]:

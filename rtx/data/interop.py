@@ -20,7 +20,7 @@ from rtx.data.frames import Frames, ShardFiles
 from rtx.data.loader import Loader
 from rtx.data.prepared import PreparedSet, PreparedSplit
 from rtx.errors import UserError
-from rtx.images import decode, encode_png
+from rtx.images import encode_png
 from rtx.spec import Batch
 
 _DLIMP = (
@@ -58,7 +58,7 @@ def as_dlimp(prepared: PreparedSet, split: str = "train") -> Any:
 
     observation/image_<role> (encoded, "" where absent), observation/proprio, task/language_instruction, action, dataset_name,
     _len, _traj_index, _frame_index. Action and proprio are in the set's layout, in physical units; pictures are the bytes of
-    the files, but for those whose files hold BGR: they become PNG in RGB. Raises UserError without dlimp or TensorFlow.
+    the files, but for BGR and raw arrays: they become PNG in RGB. Raises UserError without dlimp or TensorFlow.
     """
     tf = _import_tensorflow()
     try:
@@ -96,8 +96,7 @@ def _trajectories(prepared: PreparedSet, part: PreparedSplit) -> Iterator[dict[s
             first, end = (int(part.episode_start[i]) for i in (episode, episode + 1))
             rows, num_steps = np.arange(first, end), end - first
             pictures = {
-                f"image_{role}": _encoded(frames, rows, is_bgr=prepared.images[role]["channel_order"] == "bgr")
-                for role, frames in cameras.items()
+                f"image_{role}": _encoded(frames, rows, as_they_are=_are_files(part, role)) for role, frames in cameras.items()
             }
             said = [_first_said(prepared, ids) for ids in part.language_id[first:end].tolist()]
             yield {
@@ -113,11 +112,22 @@ def _trajectories(prepared: PreparedSet, part: PreparedSplit) -> Iterator[dict[s
         files.close()
 
 
-def _encoded(frames: Frames, rows: np.ndarray, *, is_bgr: bool) -> np.ndarray:
+def _encoded(frames: Frames, rows: np.ndarray, *, as_they_are: bool) -> np.ndarray:
     pictures = np.full(len(rows), b"", object)
-    for i, data in frames.encoded(rows):
-        pictures[i] = encode_png(decode(data, channel_order="bgr")) if is_bgr and data else bytes(data)
+    there = np.flatnonzero(frames.present(rows))
+    if as_they_are:
+        for i, data in frames.encoded(rows[there]):
+            pictures[there[i]] = bytes(data)
+    else:
+        for i, picture in frames.decoded(rows[there]):
+            pictures[there[i]] = encode_png(picture)
     return pictures
+
+
+def _are_files(part: PreparedSplit, role: str) -> bool:
+    """Whether the stored bytes are pictures that any decoder shows right: no raw arrays, and RGB."""
+    index = part.image(role)
+    return index.pixels.encoding == "picture" and index.channel_order == "rgb"
 
 
 def _first_said(prepared: PreparedSet, ids: list[int]) -> bytes:
