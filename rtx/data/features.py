@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rtx.data.splits import Shard, read_splits
+from rtx.data.splits import Shard, file_format_of, read_splits
 from rtx.data.storage import Location, Url, children, location
 from rtx.errors import UserError, WorldError
 from rtx.files import read_json
@@ -78,6 +78,7 @@ class Source:
     version: str
     features: Mapping[str, FeatureSpec]
     splits: Mapping[str, tuple[Shard, ...]]
+    file_format: str  # "tfrecord", "array_record"
 
     def num_episodes(self, split: str) -> int:
         return sum(shard.num_episodes for shard in self.splits[split])
@@ -98,6 +99,7 @@ def open_source(path: str | Location, name: str = "") -> Source:
         version=str(info.get("version", directory.name)),
         features=features,
         splits=splits,
+        file_format=file_format_of(info),
     )
 
 

@@ -70,6 +70,7 @@ def merge(
             "split": task.split,
             "num_episodes": task.num_episodes,
             "identity": asdict(meta.shard),
+            **({"pack": {"file": relative(task.pack, out), "identity": asdict(meta.pack)}} if task.pack and meta.pack else {}),
         }
         for task, meta in zip(tasks, metas, strict=True)
     ]

@@ -32,7 +32,7 @@ from rtx.data.merge import merge
 from rtx.data.pool import run_in_processes
 from rtx.data.prepared import FORMAT, MANIFEST, PreparedSet
 from rtx.data.record import DatasetRecord, RecordRef
-from rtx.data.shard import FileIdentity, PartMeta, ShardTask, finished, prepare_shard
+from rtx.data.shard import FileIdentity, PartMeta, ShardTask, finished, pack_path, prepare_shard
 from rtx.data.storage import Location, Stat, Url, location, stats
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import disk_errors, read_json, write_json
@@ -164,6 +164,7 @@ def _tasks(record: DatasetRecord, source: Source, splits: Sequence[str], parts: 
                 ShardTask(
                     ref=ref, features=source.features, split=split, path=shard.path, first_episode=first, heldout=here,
                     part=parts / f"{split}-{i:05d}-of-{len(shards):05d}.npz", quarantine=quarantine,
+                    pack=pack_path(parts.parent, split, i, len(shards)) if source.file_format == "array_record" else None,
                     key=hashlib.sha256(depends.encode()).hexdigest()[:16],
                 )
             )  # fmt: skip
@@ -197,7 +198,7 @@ def _up_to_date(
         return None
     with ThreadPoolExecutor(_MANY) as pool:  # where bytes must be read again, from a bucket above all
         same = list(pool.map(lambda entry, stat: entry[1].unchanged(entry[0], stat), entries.items(), now))
-    if not all(same):
+    if not all(same) or not all(task.pack.is_file() for task in tasks if task.pack is not None):
         return None
     shards = [
         entry | {"identity": entry["identity"] | asdict(stat)} for entry, stat in zip(manifest["shards"], now, strict=True)

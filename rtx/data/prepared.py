@@ -189,9 +189,13 @@ class PreparedSet:
     @functools.cached_property
     def _places(self) -> tuple[Location, ...]:
         """The shards, all of them there; looked at once, for in a bucket each is a request."""
-        places = tuple(self.source / shard["file"] for shard in self.shards)
+        places = tuple(self.place(shard) for shard in self.shards)
         _check_shards(self, places)
         return places
+
+    def place(self, shard: Mapping[str, Any]) -> Location:
+        """The file that the places of pictures refer to: the original, or what it was unpacked to."""
+        return self.path / shard["pack"]["file"] if "pack" in shard else self.source / shard["file"]
 
     def split(self, name: str) -> PreparedSplit:
         """Raises UserError for a split that is not there or whose shards are gone, WorldError if they have another size."""
@@ -232,8 +236,8 @@ def _check_shards(prepared: PreparedSet, paths: tuple[Location, ...]) -> None:
             "its new folder (that only notes the place), or open it with source=NEW FOLDER"
         )
     for path, now, shard in zip(paths, found, prepared.shards, strict=True):
-        if now is not None and now.size != shard["identity"]["size"]:
+        size = shard.get("pack", shard)["identity"]["size"]
+        if now is not None and now.size != size:
             raise WorldError(
-                f"{path} has {now.size} bytes, {shard['identity']['size']} when it was prepared: it was replaced; "
-                "run `rtx data prepare` again"
+                f"{path} has {now.size} bytes, {size} when it was prepared: it was replaced; run `rtx data prepare` again"
             )

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from rtx.data import bucket
+from rtx.data.arrayrecord import unpack
 from rtx.data.episode import Episode, read_episode
 from rtx.data.features import FeatureSpec
 from rtx.data.record import DatasetRecord, RecordRef, pixel_columns
@@ -26,6 +27,7 @@ from rtx.data.tfrecord import RecordReader, file_crc32c
 from rtx.errors import WorldError
 from rtx.files import atomic
 
+PACKS = "packs"
 _MAX_REASONS = 100  # quarantined episodes that are listed; all are counted
 
 
@@ -61,6 +63,12 @@ class ShardTask:
     part: Path
     key: str
     quarantine: bool
+    pack: Path | None = None  # where the records of an ArrayRecord file are unpacked to
+
+    @property
+    def place(self) -> Location:
+        """The file whose bytes the part points to."""
+        return self.pack or self.path
 
     @property
     def num_episodes(self) -> int:
@@ -79,11 +87,13 @@ class PartMeta:
     quarantined: int
     reasons: tuple[str, ...]
     retried: int  # requests to a bucket that were sent again
+    pack: FileIdentity | None = None  # of `ShardTask.pack`
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PartMeta:
         texts = {"languages": tuple(data["languages"]), "reasons": tuple(data["reasons"])}
-        return cls(**{**data, "shard": FileIdentity(**data["shard"]), **texts})
+        pack = FileIdentity(**data["pack"]) if data["pack"] else None
+        return cls(**{**data, "shard": FileIdentity(**data["shard"]), "pack": pack, **texts})
 
 
 @dataclass
@@ -134,26 +144,33 @@ def prepare_shard(task: ShardTask, on_episode: Callable[[], None] | None = None)
     record = task.ref.load()
     rows = _Rows()
     before, retried = stat(task.path), bucket.num_retried()
-    with open_file(task.path) as file:
-        reader = RecordReader(file, str(task.path), on_damage=_skipper(rows, on_episode) if task.quarantine else None)
+    damaged = _unpack(task, rows) if task.pack is not None else {}
+    with open_file(task.place) as file:
+        reader = RecordReader(file, str(task.place), on_damage=_skipper(rows, on_episode) if task.quarantine else None)
         try:
-            _read_all(reader, task, record, rows, on_episode)
+            _read_all(reader, task, record, rows, damaged, on_episode)
         except WorldError as error:
             if not task.quarantine:
                 raise
             rows.quarantine(error, _missing(task, rows))  # the frame broke: the rest of the file is lost
-            reader.crc32c = _whole_crc(task.path)
+            reader.crc32c = _whole_crc(task.place)
     _check_count(task, rows)
-    identity = FileIdentity(**asdict(before), crc32c=reader.crc32c)
+    identity = FileIdentity(**asdict(before), crc32c=reader.crc32c if task.pack is None else _whole_crc(task.path))
     meta = PartMeta(
         key=task.key, shard=identity, languages=tuple(rows.languages), empty=rows.empty, filtered=rows.filtered,
         quarantined=rows.quarantined, reasons=tuple(rows.reasons),
         retried=bucket.num_retried() - retried,
+        pack=FileIdentity(**asdict(stat(task.pack)), crc32c=reader.crc32c) if task.pack else None,
     )  # fmt: skip
     with atomic(task.part) as out:
         arrays: Any = _arrays(rows, record)
         np.savez(out, meta=np.frombuffer(json.dumps(asdict(meta)).encode(), np.uint8), **arrays)
     return meta
+
+
+def pack_path(out: Path, split: str, index: int, count: int) -> Path:
+    """Where the records of an ArrayRecord shard go: into the prepared set, which then needs the original no more."""
+    return out / PACKS / f"{split}-{index:05d}-of-{count:05d}.tfrecord"
 
 
 def read_part(path: Path) -> tuple[PartMeta, Mapping[str, np.ndarray]]:
@@ -169,6 +186,8 @@ def finished(task: ShardTask, now: Stat | None) -> PartMeta | None:
         meta, _ = read_part(task.part)
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile):
         return None  # absent, or not one of ours: it is simply made again
+    if task.pack is not None and not (meta.pack and task.pack.is_file() and meta.pack.unchanged(task.pack, stat(task.pack))):
+        return None
     return meta if meta.key == task.key and meta.shard.unchanged(task.path, now) else None
 
 
@@ -178,14 +197,21 @@ def part_statistics(arrays: Mapping[str, np.ndarray], name: str) -> RunningStati
 
 
 def _read_all(
-    reader: RecordReader, task: ShardTask, record: DatasetRecord, rows: _Rows, on_episode: Callable[[], None] | None
+    reader: RecordReader,
+    task: ShardTask,
+    record: DatasetRecord,
+    rows: _Rows,
+    damaged: Mapping[int, WorldError],
+    on_episode: Callable[[], None] | None,
 ) -> None:
     for found in reader:
         if found.number >= task.num_episodes:
             raise WorldError(f"{task.path}: more records than the {task.num_episodes} that dataset_info.json lists")
         index = task.first_episode + found.number
-        where = f"{task.path}, episode {index} of {task.split!r}"
+        where = f"{task.place}, episode {index} of {task.split!r}"
         try:
+            if found.number in damaged:
+                raise damaged[found.number]
             episode = read_episode(
                 found.payload, offset=found.offset, record=record, features=task.features, index=index, where=where,
                 decode=task.quarantine,
@@ -201,6 +227,23 @@ def _read_all(
                 rows.add(episode, heldout=bool(task.heldout[found.number]))
         if on_episode:
             on_episode()
+
+
+def _unpack(task: ShardTask, rows: _Rows) -> dict[int, WorldError]:
+    """Writes the pack. Numbers of damaged records and what is wrong, in quarantine; strict raises."""
+    assert isinstance(task.path, Path)
+    assert task.pack is not None
+    damaged: dict[int, WorldError] = {}
+    task.part.parent.mkdir(parents=True, exist_ok=True)  # by which prepare knows the folder again
+    try:
+        unpack(task.path, task.pack, on_damage=damaged.__setitem__ if task.quarantine else None)
+    except WorldError as error:
+        if not task.quarantine:
+            raise
+        rows.quarantine(error, task.num_episodes)
+        with atomic(task.pack):  # nothing of it can be read
+            pass
+    return damaged
 
 
 def _skipper(rows: _Rows, on_episode: Callable[[], None] | None) -> Callable[[int, WorldError], None]:

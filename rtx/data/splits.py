@@ -13,14 +13,15 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rtx.data.storage import Location, children, open_file
+from rtx.data.arrayrecord import count_array_records
+from rtx.data.storage import Location, Url, children, open_file
 from rtx.data.tfrecord import count_records
-from rtx.errors import WorldError
+from rtx.errors import UserError, WorldError
 
-FILE_FORMATS = ("tfrecord",)
+FILE_FORMATS = ("tfrecord", "array_record")
 _DEFAULT_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 _COUNTING_THREADS = 16  # counting waits for the disk
 
@@ -33,7 +34,9 @@ class Shard:
 
 def read_splits(directory: Location, info: Mapping[str, Any]) -> dict[str, tuple[Shard, ...]]:
     """Every split of the folder. Raises WorldError for a format rtx cannot read, or a description nothing follows from."""
-    file_format = str(info.get("fileFormat") or "tfrecord")
+    file_format = file_format_of(info)
+    if file_format == "array_record" and isinstance(directory, Url):
+        raise UserError(f"{directory}: ArrayRecord files are read from a disk only; copy the folder there")
     if file_format not in FILE_FORMATS:
         raise WorldError(
             f"{directory}: its files are {file_format}, rtx reads {' and '.join(FILE_FORMATS)}; convert it with "
@@ -43,6 +46,10 @@ def read_splits(directory: Location, info: Mapping[str, Any]) -> dict[str, tuple
     if not splits:
         raise WorldError(f"{directory}/dataset_info.json lists no splits; the data set was not written to its end")
     return splits
+
+
+def file_format_of(info: Mapping[str, Any]) -> str:
+    return str(info.get("fileFormat") or "tfrecord")
 
 
 def _entries(directory: Location, info: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -123,5 +130,7 @@ class _Split:
 
 
 def _num_records(path: Location) -> int:
+    if isinstance(path, Path) and ".array_record" in path.name:
+        return count_array_records(path)
     with open_file(path) as file:
         return count_records(file)

@@ -19,7 +19,7 @@ from rtx.errors import WorldError
 HEADER_BYTES = 12
 FOOTER_BYTES = 4
 _MASK_DELTA = 0xA282EAD8
-_LFS_POINTER = b"version https://git-lfs"
+LFS_POINTER = b"version https://git-lfs"
 _CHUNK_BYTES = 1 << 24
 
 
@@ -44,6 +44,12 @@ def masked_crc(data: bytes) -> int:
     """The rotated and shifted CRC32C that TFRecord stores (so that a CRC of data holding CRCs stays meaningful)."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+
+
+def frame(payload: bytes | memoryview) -> tuple[bytes, bytes | memoryview, bytes]:
+    """What stands in a file for one record."""
+    length = struct.pack("<Q", len(payload))
+    return length + struct.pack("<I", masked_crc(length)), payload, struct.pack("<I", masked_crc(bytes(payload)))
 
 
 class RecordReader:
@@ -87,7 +93,7 @@ class RecordReader:
         return int(length)
 
     def _not_a_record(self, header: bytes, position: int, index: int) -> WorldError:
-        if position == 0 and _LFS_POINTER.startswith(header):
+        if position == 0 and LFS_POINTER.startswith(header):
             text = "a Git LFS pointer lies here instead of the data; run `git lfs pull` there"
             return WorldError(f"{self._name}: {text}")
         return self._error(position, index, "the checksum of the record's length is wrong: damaged, or not a TFRecord file")

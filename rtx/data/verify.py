@@ -9,6 +9,7 @@ thread, pictures decoded by the others; at most a few records are in memory.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,11 +23,12 @@ from typing import Any
 import numpy as np
 
 from rtx import progress
+from rtx.data.arrayrecord import ArrayRecordReader
 from rtx.data.example import Example
 from rtx.data.features import FeatureSpec, Source, open_source
 from rtx.data.leaves import FLAT_VALUES, decode_leaf
 from rtx.data.pixels import PICTURE, PixelFormat, pixel_format
-from rtx.data.prepared import MANIFEST, PreparedSet, PreparedSplit
+from rtx.data.prepared import MANIFEST, SENTENCES, PreparedSet, PreparedSplit
 from rtx.data.record import pixel_columns
 from rtx.data.shard import FileIdentity
 from rtx.data.splits import Shard
@@ -83,13 +85,17 @@ def verify(prepared: PreparedSet, *, num_threads: int | None = None) -> Verifica
     found = Verification()
     for split in prepared.splits:
         _verify_columns(prepared, split, found)
+    if prepared.sentence_counts is not None:
+        _verify_column(prepared.path / SENTENCES, prepared.sentence_counts, found)
     if found.num_problems:  # the places themselves cannot be trusted
         return found
     tables = [_Places(prepared, name) for name in prepared.splits]
     total = sum(shard["num_episodes"] for shard in prepared.shards)
     with progress.bar(f"verify {prepared.name}", total) as advance, _Checks(found, num_threads) as checks:
         for number, shard in enumerate(prepared.shards):
-            _verify_shard(prepared.source / shard["file"], shard, [t.of_shard(number) for t in tables], checks, advance)
+            _verify_shard(
+                prepared.place(shard), shard.get("pack", shard), [t.of_shard(number) for t in tables], checks, advance
+            )
     return found
 
 
@@ -148,17 +154,21 @@ class _Checks:
 
 def _verify_columns(prepared: PreparedSet, split: str, found: Verification) -> None:
     for name, expected in prepared.splits[split]["columns"].items():
-        path = prepared.path / split / f"{name}.npy"
-        try:
-            with open(path, "rb") as file:
-                version = np.lib.format.read_magic(file)
-                shape, _, _ = np.lib.format.read_array_header_1_0(file) if version == (1, 0) else ((-1,), None, None)
-                same = shape[0] == expected["rows"] and file_crc32c(file) == expected["crc32c"]
-        except (OSError, ValueError) as error:
-            found.add(f"{path}: {error}; {_AGAIN}")
-            continue
-        if not same:
-            found.add(f"{path}: its bytes are not those prepare wrote; {_AGAIN}")
+        _verify_column(prepared.path / split / f"{name}.npy", expected, found)
+
+
+def _verify_column(path: Path, expected: Mapping[str, int], found: Verification) -> None:
+    """`expected`: "rows" and "crc32c" as the manifest has them."""
+    try:
+        with open(path, "rb") as file:
+            version = np.lib.format.read_magic(file)
+            shape, _, _ = np.lib.format.read_array_header_1_0(file) if version == (1, 0) else ((-1,), None, None)
+            same = shape[0] == expected["rows"] and file_crc32c(file) == expected["crc32c"]
+    except (OSError, ValueError) as error:
+        found.add(f"{path}: {error}; {_AGAIN}")
+        return
+    if not same:
+        found.add(f"{path}: its bytes are not those prepare wrote; {_AGAIN}")
 
 
 @dataclass(frozen=True)
@@ -257,8 +267,8 @@ def _verify_source_shard(
     found.num_shards += 1
     seen = 0
     try:
-        with open_file(shard.path) as file:
-            for record in RecordReader(file, str(shard.path), on_damage=lambda _, error: found.add(str(error))):
+        with _records(source, shard, found) as reader:
+            for record in reader:
                 where = f"{shard.path}, episode {first + record.number} of {split!r}"
                 checks.submit(partial(_check_episode, record, source.features, where))
                 seen = record.number + 1
@@ -271,6 +281,22 @@ def _verify_source_shard(
         return
     if seen != shard.num_episodes:
         found.add(f"{shard.path}: {seen} records, dataset_info.json lists {shard.num_episodes}")
+
+
+@contextlib.contextmanager
+def _records(source: Source, shard: Shard, found: Verification) -> Iterator[RecordReader | ArrayRecordReader]:
+    """The records whose sums are right."""
+
+    def on_damage(_: int, error: WorldError) -> None:
+        found.add(str(error))
+
+    if source.file_format == "array_record" and isinstance(shard.path, Path):
+        packed = ArrayRecordReader(shard.path, on_damage=on_damage)
+        yield packed
+        packed.close()
+    else:
+        with open_file(shard.path) as file:
+            yield RecordReader(file, str(shard.path), on_damage=on_damage)
 
 
 def _check_episode(record: Record, features: Mapping[str, FeatureSpec], where: str) -> _Result:

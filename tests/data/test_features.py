@@ -81,6 +81,6 @@ def test_a_file_that_describes_no_features_is_named(tmp_path):
 def test_another_file_format_is_named(tmp_path):
     version = write_widowx(tmp_path)
     info = json.loads((version / "dataset_info.json").read_text())
-    (version / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "array_record"}))
-    with pytest.raises(WorldError, match="array_record"):
+    (version / "dataset_info.json").write_text(json.dumps(info | {"fileFormat": "riegeli"}))
+    with pytest.raises(WorldError, match="its files are riegeli"):
         open_source(version)

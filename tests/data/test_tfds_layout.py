@@ -15,8 +15,11 @@ from rtx.data.example import Example
 from rtx.data.features import open_source
 from rtx.data.leaves import decode_leaf
 from rtx.data.pixels import pixel_format
+from rtx.data.prepare import prepare
+from rtx.data.prepared import PreparedSet
 from rtx.data.record import NO_ACTION, DatasetRecord, DepthKey, ImageKey
 from rtx.data.tfrecord import RecordReader
+from rtx.data.verify import verify, verify_source
 from rtx.robots.widowx import WIDOWX_250
 from rtx.spec import Camera
 
@@ -28,13 +31,14 @@ DEPTH = ("millimetres", "depth_png", "depth", "depth_int", "grey")
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory):
-    """The source, and what TFDS itself reads from it."""
+    """Both file formats' sources, and what TFDS itself reads from the first."""
     folder = tmp_path_factory.mktemp("zoo")
     done = subprocess.run(
-        [sys.executable, str(_SCRIPT), str(folder), "tfrecord"], capture_output=True, text=True, env=os.environ, check=False
+        [sys.executable, str(_SCRIPT), str(folder)], capture_output=True, text=True, env=os.environ, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return open_source(folder, "zoo"), pickle.loads((folder / "expected.pkl").read_bytes())
+    sources = [open_source(folder / name, "zoo") for name in ("tfrecord", "array_record")]
+    return *sources, pickle.loads((folder / "expected.pkl").read_bytes())
 
 
 def records(source):
@@ -51,13 +55,13 @@ def records(source):
 
 
 def test_splits_and_shards(zoo):
-    source, _ = zoo
+    source, _, _ = zoo
     assert {split: source.num_episodes(split) for split in source.splits} == {"train": 5, "val": 2}
     assert len(source.splits["train"]) == 2
 
 
 def test_every_leaf_that_is_no_image_reads_as_tfds_reads_it(zoo):
-    source, expected = zoo
+    source, _, expected = zoo
     seen = set()
     for _, _, example, number in records(source):
         for path, spec in source.features.items():
@@ -105,7 +109,7 @@ def camera_record(images, depth):
 
 @pytest.mark.parametrize("images", [AS_STORED, COLOUR])
 def test_the_places_of_pixels_hold_what_tfds_reads(zoo, images):
-    source, expected = zoo
+    source, _, expected = zoo
     record = camera_record(images, DEPTH)
     record.validate(source.features, where="zoo")
     for data, found, _, number in records(source):
@@ -127,3 +131,30 @@ def test_the_places_of_pixels_hold_what_tfds_reads(zoo, images):
                 else:
                     metres = wanted.reshape(6, 4).astype(np.float32) * np.float32(0.001)
                     np.testing.assert_array_equal(form.depth(stored, None, 0.001), metres)
+
+
+def test_array_record_files_prepare_to_the_same_set(zoo, tmp_path):
+    """TFDS compresses them, so their records are unpacked; every picture is then what the other format holds."""
+    plain, packed, _ = zoo
+    record = camera_record(AS_STORED, DEPTH)
+    assert [shard.num_episodes for shard in packed.splits["train"]] == [shard.num_episodes for shard in plain.splits["train"]]
+    assert "all good" in verify_source(packed).text()
+    one = prepare(record, plain.directory, tmp_path / "plain", num_workers=1)
+    two = prepare(record, packed.directory, tmp_path / "packed", num_workers=1)
+    assert [one.splits[name]["num_steps"] for name in one.splits] == [two.splits[name]["num_steps"] for name in two.splits]
+    assert one.languages == two.languages
+    for name in one.splits:
+        a, b = one.split(name), two.split(name)
+        np.testing.assert_array_equal(a.target_id, b.target_id)
+        for x, y in [*((a.image(role), b.image(role)) for role in one.roles), (a.depth("wrist"), b.depth("wrist"))]:
+            assert list(stored(x, a.shards)) == list(stored(y, b.shards))
+    assert "all good" in verify(two).text()
+    for path in packed.directory.glob("*.array_record*"):
+        path.unlink()
+    assert PreparedSet.open(tmp_path / "packed").split("train").num_episodes  # the originals are needed no more
+
+
+def stored(index, shards):
+    data = [path.read_bytes() for path in shards]
+    for shard, offset, length in zip(index.shard.tolist(), index.offset.tolist(), index.length.tolist(), strict=True):
+        yield data[shard][offset : offset + length]

@@ -1,7 +1,7 @@
 """Run by test_tfds_layout.py in a process of its own: tensorflow-datasets writes a small RLDS set and reads it back.
 
-python tfds_in_process.py FOLDER FORMAT     writes FOLDER/zoo/1.0.0 as FORMAT (tfrecord, array_record) and
-                                            FOLDER/expected.pkl: {<episode>/<path under steps>: one value a step}
+python tfds_in_process.py FOLDER     writes FOLDER/<tfrecord, array_record>/zoo/1.0.0 (the same episodes) and
+                                     FOLDER/expected.pkl: {<episode>/<path under steps>: one value a step}
 """
 
 import pickle
@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-FOLDER, FORMAT = Path(sys.argv[1]), sys.argv[2]
+FOLDER = Path(sys.argv[1])
 STEP = tfds.features.FeaturesDict(
     {
         "observation": tfds.features.FeaturesDict(
@@ -147,8 +147,9 @@ def plain(value):
 
 IMAGES = ("image", "drawing", "grey")  # JPEG decoders differ by a level: these are compared byte for byte
 SKIP = {"steps": {"observation": {name: tfds.decode.SkipDecoding() for name in IMAGES}}}
-builder = Zoo(data_dir=str(FOLDER), file_format=FORMAT)
-builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=2))
+for file_format in ("array_record", "tfrecord"):
+    builder = Zoo(data_dir=str(FOLDER / file_format), file_format=file_format)
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=2))
 expected = {}
 for split in ("train", "val"):
     for episode in tfds.as_numpy(builder.as_dataset(split, decoders=SKIP)):
