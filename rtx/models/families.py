@@ -10,6 +10,8 @@ from rtx.errors import UserError, unknown_name
 from rtx.models.protocol import Model
 from rtx.models.rt1.config import RT1Config
 from rtx.models.rt1.model import RT1
+from rtx.models.rt1x.config import RT1XConfig
+from rtx.models.rt1x.model import RT1X
 from rtx.spec import to_json
 
 
@@ -21,7 +23,10 @@ class Family:
     build: Callable[[Any], Model]
 
 
-FAMILIES: Mapping[str, Family] = {"rt1": Family(config=RT1Config, build=RT1)}
+FAMILIES: Mapping[str, Family] = {
+    "rt1": Family(config=RT1Config, build=RT1),
+    "rt1x": Family(config=RT1XConfig, build=RT1X),
+}
 
 
 def build_model(config: Any) -> Model:

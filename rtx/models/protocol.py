@@ -59,4 +59,21 @@ class Model(Protocol):
         """How parameters may be split over devices."""
 
 
+Memory = Any
+"""What a model keeps of the frames it has seen: a pytree of arrays, batch first."""
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A `Model` that need not see old frames again. Acting with memory equals `act` on the whole window."""
+
+    def remember(self, variables: Variables, batch: Batch) -> Memory:
+        """What there is to keep of a batch with the whole history."""
+
+    def act_again(
+        self, variables: Variables, memory: Memory, batch: Batch, rng: jax.Array
+    ) -> tuple[Float[Array, "b k a"], Memory]:
+        """Actions after one more frame (`batch` holds that frame only), and the memory with it and without the oldest."""
+
+
 jax.tree_util.register_dataclass(Batch, data_fields=[field.name for field in dataclasses.fields(Batch)], meta_fields=[])
