@@ -109,7 +109,7 @@ TACO_PLAY = DatasetRecord(
         "primary": DepthKey(path="observation/depth_static"),
         "wrist": DepthKey(path="observation/depth_gripper"),
     },
-    instructions=("observation/natural_language_instruction", "observation/structured_language_instruction"),
+    instructions=_TEXT,
     sentence_vector="observation/natural_language_embedding",
     keys={"action/actions": (7,), "action/terminate_episode": (), "observation/robot_obs": (15,)},
     standardize=standardize_taco_play,
@@ -133,6 +133,7 @@ TACO_PLAY = DatasetRecord(
         "text and consumers dispute the Euler order; the first angle's range reaches +-3.2 with the gripper pointing down, so "
         "it is the roll: roll, pitch, yaw",
         "gripper width is robot_obs[6], 0 .. 0.081 m; Octo and OpenVLA read index 7, the first joint",
+        "structured_language_instruction holds one of 25 task names; the sentence in natural language is used",
         "depth maps are plain float32 tensors",
     ),
 )  # fmt: skip
