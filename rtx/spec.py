@@ -472,6 +472,8 @@ class Batch:
     target: Any = None  # int32 [b, m], the text to answer, 0 = padding; None where no data set of the mixture has any
     depth: Mapping[str, Any] | None = None  # role -> float32 [b, t, h, w] metres, 0 = not measured; None unless asked for
     depth_mask: Mapping[str, Any] | None = None  # role -> bool [b, t], as `image_mask`
+    goal: Mapping[str, Any] | None = None  # role -> uint8 [b, h, w, 3], a later frame of the episode; None unless asked for
+    goal_mask: Mapping[str, Any] | None = None  # role -> bool [b]
 
 
 def to_json(value: Any) -> Any:

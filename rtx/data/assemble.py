@@ -22,13 +22,14 @@ from rtx.data.frames import Frames, ShardFiles
 from rtx.data.memory import PictureMemory
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.order import mix
-from rtx.data.windows import Windows, windows
+from rtx.data.windows import Windows, episode_of, windows
 from rtx.errors import UserError
 from rtx.spec import RELATIVE_KINDS, Batch, Contract
 
 Tokenize = Callable[[Sequence[str]], np.ndarray]
 """Texts to int32 [n, l], the same l always, 0 = padding (`rtx.models.text`)."""
 _MAX_TEXTS = 1 << 16  # tokenized texts that are kept, a few MB
+_GOAL_KEY = np.uint64(0x60A1)  # so that a sample's goal does not follow from its choice among several sentences
 PADDING_SAMPLE = -1
 """`Batch.sample` of rows that only fill up the last batch of a pass; their `action_mask` is False."""
 
@@ -59,12 +60,13 @@ class Assembler:
         tokenize: Tokenize,
         cache_bytes: int = 0,
         depth: Sequence[str] = (),
+        goals: bool = False,
     ) -> None:
         """`cache_bytes`: decoded pictures stay in memory if those of the whole mixture fit into so many bytes.
 
-        `depth`: cameras whose depth maps come along.
+        `depth`: cameras whose depth maps come along; `goals`: a goal picture of every camera too.
         """
-        self.contract, self._depth = contract, tuple(depth)
+        self.contract, self._depth, self._goals = contract, tuple(depth), goals
         mixture.warn_unsettled()
         roles, size = contract.roles, contract.image_size
         self.num_frames = sum(
@@ -99,6 +101,8 @@ class Assembler:
             target=np.zeros((n, self._text_width), np.int32) if self._has_targets else None,
             depth={role: np.zeros(pixels[:-1], np.float32) for role in self._depth} or None,
             depth_mask={role: np.zeros((n, c.history), bool) for role in self._depth} or None,
+            goal={role: self._memory.array((n, *c.image_size, 3)) for role in c.roles} if self._goals else None,
+            goal_mask={role: np.zeros(n, bool) for role in c.roles} if self._goals else None,
         )
 
     def fill(self, batch: Batch, plan: Plan, rows: slice) -> None:
@@ -145,10 +149,22 @@ class Assembler:
                 _fill_pictures(images, frames, at, rows)
             else:
                 images[rows] = 0
+        if batch.goal is not None:
+            self._fill_goals(batch, table, table.goals(steps, plan.number), rows)
         for (role, metres), mask in zip((batch.depth or {}).items(), (batch.depth_mask or {}).values(), strict=True):
             if frames := table.depth.get(role):
                 mask[rows] = at.history_mask & frames.present(at.history)
                 _fill_pictures(metres, frames, at, rows)
+
+    def _fill_goals(self, batch: Batch, table: _Table, steps: np.ndarray, rows: np.ndarray) -> None:
+        assert batch.goal is not None
+        assert batch.goal_mask is not None
+        for role, images in batch.goal.items():
+            if frames := table.frames.get(role):
+                batch.goal_mask[role][rows] = frames.present(steps)
+                frames.fill(steps, images, [[row] for row in rows.tolist()])
+            else:
+                images[rows] = 0
 
 
 def _fill_pictures(images: np.ndarray, frames: Frames, at: Windows, rows: np.ndarray) -> None:
@@ -211,6 +227,13 @@ class _Table:
         actions = self.action[at.chunk]
         actions[~at.chunk_mask[..., None] & self._is_relative] = 0
         return actions
+
+    def goals(self, steps: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """For each sample a row of the step table from its own to the last of its episode, all equally likely: hindsight
+        relabelling as in Octo ("uniform"). Drawn by the sample's number."""
+        last = self.episode_start[episode_of(self.episode_start, steps) + 1] - 1
+        share = mix(mix(numbers.astype(np.uint64)) + _GOAL_KEY) >> np.uint64(11)  # 53 bits: exact as float64
+        return steps + np.floor(share.astype(np.float64) / 2.0**53 * (last - steps + 1)).astype(np.int64)
 
     def instructions(self, steps: np.ndarray, numbers: np.ndarray) -> list[str]:
         """One per sample: where a step has several that are not empty, drawn by the sample's number."""

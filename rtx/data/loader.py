@@ -93,12 +93,14 @@ class Loader:
         prefetch: int = 2,
         cache_bytes: int = 0,
         depth: Sequence[str] = (),
+        goals: bool = False,
     ) -> None:
         """`batch_size` is global: host i of n gets rows i/n to (i+1)/n of each batch, so the hosts' batches one after the
         other are the one-host batch. `start` is the first sample number. `num_threads` defaults to the cores this process
         may use. `cache_bytes` > 0 keeps decoded pictures if those of the whole mixture fit.
 
-        `depth` asks for the depth maps of these cameras (`Batch.depth`), nearest pixel, at `image_size`.
+        `depth` asks for the depth maps of these cameras (`Batch.depth`), nearest pixel, at `image_size`; `goals` for a later
+        frame of the same episode (`Batch.goal`), drawn from the sample's own step to the last.
 
         `image_mask` is True where that camera has a real frame at that time: False for history padding and absent cameras.
         Raises UserError for arguments that cannot work, all of them at once.
@@ -112,7 +114,9 @@ class Loader:
         self.batch_size, self.num_threads = batch_size, num_threads or _available_cores()
         self._share = _share(batch_size, host_index, num_hosts)
         self._prefetch = prefetch
-        self._assembler = Assembler(mixture, contract, split=split, tokenize=tokenize, cache_bytes=cache_bytes, depth=depth)
+        self._assembler = Assembler(
+            mixture, contract, split=split, tokenize=tokenize, cache_bytes=cache_bytes, depth=depth, goals=goals
+        )
         self._fingerprint = _fingerprint(mixture.fingerprint(split), split, seed, contract)
         self._next_sample = start
         self._pipeline: _Pipeline | None = None
@@ -200,6 +204,7 @@ def one_pass(
     num_hosts: int = 1,
     num_threads: int | None = None,
     depth: Sequence[str] = (),
+    goals: bool = False,
 ) -> Iterator[Batch]:
     """Every window of `split` once, data set after data set, for validation: the same batches at every call.
 
@@ -217,7 +222,7 @@ def one_pass(
     if problems or plan is None:
         raise UserError("loader: " + "; ".join(problems))
     contract = mixture.contract(roles=roles, image_size=image_size, history=history, chunk=chunk)
-    assembler = Assembler(mixture, contract, split=split, tokenize=tokenize, depth=depth)
+    assembler = Assembler(mixture, contract, split=split, tokenize=tokenize, depth=depth, goals=goals)
     share = _share(batch_size, host_index, num_hosts)
     plans = (plan[i + share.start : i + share.stop] for i in range(0, len(plan.number), batch_size))
     return _until_closed(_Pipeline(assembler, plans, num_threads or _available_cores(), prefetch=1))

@@ -102,6 +102,27 @@ def test_of_several_instructions_one_that_says_something_is_drawn(tmp_path: Path
     np.testing.assert_array_equal(batch.text, again.text)
 
 
+def test_a_goal_is_a_later_frame_of_the_same_episode(tmp_path: Path):
+    prepared = tiny_set(tmp_path / "goals", name="goals", lengths=(4, 9, 1), absent=[("primary", 3)])
+    alone = Mixture(entries=(MixtureEntry(prepared=prepared),))
+    starts, ahead = prepared.split("train").episode_start, []
+    with Loader(alone, **OPTIONS | {"batch_size": 200}, goals=True) as loader, Loader(alone, **OPTIONS) as plain:
+        batch, steps = next(loader), loader.order.lookup(np.arange(200)).window
+        assert next(plain).goal is None
+    frames = {picture("goals", "primary", step).tobytes(): step for step in range(14)}
+    for row, step in enumerate(steps.tolist()):
+        end = next(int(e) for e in starts if e > step)
+        if not batch.goal_mask["primary"][row]:
+            assert not batch.goal["primary"][row].any()
+            continue
+        goal = frames[batch.goal["primary"][row].tobytes()]
+        assert step <= goal < end
+        if step < end - 1:
+            ahead.append((goal - step) / (end - 1 - step))
+    assert (~batch.goal_mask["primary"]).any(), "step 3 has no picture"
+    assert np.mean(ahead) == pytest.approx(0.5, abs=0.1), "uniform: four standard errors of about 150 draws"
+
+
 def test_shapes_and_types_are_those_of_the_contract(mixture: Mixture):
     with Loader(mixture, **OPTIONS | {"image_size": (5, 4)}) as loader:
         batch = next(loader)
