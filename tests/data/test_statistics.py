@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from rtx.data.prepare import prepare
+from rtx.data.simulated import SIMULATED
 from rtx.data.statistics import RunningStatistics
 from rtx.errors import WorldError
+from tests.fakes import WIDOWX_FEATURES, widowx_episode, write_rlds
 
 VALUES = st.one_of(
     st.floats(-1e3, 1e3, width=32),
@@ -58,6 +61,65 @@ def test_quantiles_of_many_values_within_the_bound(draw):
         assert np.all(np.abs(np.array(found) - np.quantile(rows, q, axis=0)) <= np.ptp(rows, axis=0) / 2**15)
 
 
+def hostile(name):
+    """[n, 2] values whose range says nothing about where most of them are."""
+    rng = np.random.default_rng(1)
+    rows = rng.normal(0, 0.02, (20_000, 2))
+    if name == "one glitch":
+        rows[7] = (1e6, -3e7)
+    elif name == "glitches of many sizes":
+        rows[:60] *= 10.0 ** rng.integers(2, 12, (60, 2))
+    elif name == "far from zero":
+        rows += 100.0
+        rows[3] = -1e6
+    elif name == "heavy tails":
+        rows = rng.standard_cauchy((20_000, 2)) ** 3
+    elif name == "mostly one value":
+        rows[rng.uniform(size=rows.shape) < 0.97] = 0.5
+        rows[5] = 1e9
+    elif name == "two far clusters":
+        rows[::2] += 1e7
+    return rows
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["one glitch", "glitches of many sizes", "far from zero", "heavy tails", "mostly one value", "two far clusters"],
+)
+def test_outliers_do_not_make_quantiles_coarse(name):
+    rows = hostile(name)
+    parts = np.array_split(rows, 5)
+    result = of(*parts).result(lambda: iter(parts))
+    again = of(*parts[::-1]).result(lambda: [rows])
+    q01, q99 = np.quantile(rows, 0.01, axis=0), np.quantile(rows, 0.99, axis=0)
+    for exact, found in ((q01, result.q01), (q99, result.q99)):
+        assert np.all(np.abs(np.array(found) - exact) <= 1e-3 * (q99 - q01))
+    assert (result.q01, result.q99) == (again.q01, again.q99)  # order and grouping leave them alone
+
+
+def test_ordinary_values_are_not_read_again():
+    rows = np.random.default_rng(0).normal(size=(50_000, 3))
+
+    def again():
+        raise AssertionError("one pass is enough")
+
+    of(rows).result(again)
+
+
+def test_prepared_sets_have_exact_quantiles_though_a_sensor_glitched(tmp_path):
+    rng = np.random.default_rng(0)
+    episodes = [widowx_episode(rng, 120) for _ in range(3)]
+    episodes[1]["steps/action"][60, 1] = 5e6
+    source = write_rlds(tmp_path, "sim_vx300s", WIDOWX_FEATURES, {"train": [episodes[:2], episodes[2:]], "val": [[]]})
+    prepared = prepare(SIMULATED["sim_vx300s"], source, tmp_path / "out", num_workers=1)
+    action = np.asarray(prepared.split("train").action, np.float64)
+    assert np.ptp(action[:, 1]) > 1e5
+    q01, q99 = np.quantile(action, 0.01, axis=0), np.quantile(action, 0.99, axis=0)
+    found = prepared.statistics.action
+    np.testing.assert_array_less(np.abs(np.array(found.q01) - q01), 0.005 * (q99 - q01) + 1e-12)
+    np.testing.assert_array_less(np.abs(np.array(found.q99) - q99), 0.005 * (q99 - q01) + 1e-12)
+
+
 def test_memory_does_not_grow_with_the_number_of_values():
     rng = np.random.default_rng(0)
     statistics = RunningStatistics(1)
@@ -94,3 +156,13 @@ def test_what_cannot_be_counted_is_refused():
         statistics.update(np.array([[0.0, np.nan]]))
     with pytest.raises(WorldError, match="not a single training step"):
         statistics.result()
+
+
+def test_vectors_of_no_number_have_statistics_too():
+    """Of a robot whose data set holds no state."""
+    seen = RunningStatistics(0)
+    seen.update(np.zeros((5, 0), np.float32))
+    again = RunningStatistics.from_arrays(seen.to_arrays())
+    again.merge(seen)
+    assert again.result().count == 10
+    assert again.result().q99 == ()

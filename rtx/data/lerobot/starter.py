@@ -36,8 +36,8 @@ def starter_text(found: LeRobotSet, *, name: str, paths: Mapping[str, tuple[str,
         robot=robot,
         hz=repr(found.fps),
         version=found.version,
-        action=_rows([(_joined(paths[f.key]), _dims(f)) for f in actions]),
-        state=_rows([(_joined(paths[f.key]), _dims(f)) for f in states]),
+        action=_rows(_vectors(actions, paths)),
+        state=_rows(_vectors(states, paths)),
         cameras=_rows([(role, _joined(paths[key]), sizes[key]) for role, key in roles.items()]),
         notes="".join(f"\n        {f'not used, no camera role left or fit: {key}'!r}," for key in left_out),
     )
@@ -45,6 +45,15 @@ def starter_text(found: LeRobotSet, *, name: str, paths: Mapping[str, tuple[str,
 
 def _joined(path: Sequence[str]) -> str:
     return "/".join(path)
+
+
+def _vectors(features: Sequence[LeRobotFeature], paths: Mapping[str, tuple[str, ...]]) -> list[tuple[str, tuple[str, ...]]]:
+    """Path and names of each, all names different: where two vectors share some, the vector's own name comes first."""
+    dims = [_dims(f) for f in features]
+    together = [name for names in dims for name in names]
+    if len(set(together)) != len(together):
+        dims = [tuple(f"{paths[f.key][-1]}_{name}" for name in names) for f, names in zip(features, dims, strict=True)]
+    return [(_joined(paths[f.key]), names) for f, names in zip(features, dims, strict=True)]
 
 
 def _dims(feature: LeRobotFeature) -> tuple[str, ...]:
