@@ -93,6 +93,11 @@ def _result(ray: Any, reference: Any, task: ShardTask) -> PartMeta:
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError | WorldError | OSError):
             raise error.cause from None
+        if isinstance(error.cause, ImportError) or "ModuleNotFoundError" in str(error):
+            reason = str(error).strip().split("\n")[-1]
+            raise UserError(
+                f"a machine of the cluster lacks a package ({reason}); install rtx-robotics on all of them"
+            ) from error
         raise
     except ray.exceptions.RayError as error:
         reason = str(error).strip().split("\n")[0]

@@ -4,7 +4,8 @@
 
 GET and HEAD of /bucket/key with size, entity tag and Last-Modified; GET /bucket?list-type=2 lists as S3 and GCS do; /denied/
 is refused. GET /_counts: requests and bytes sent by file name. PUT /_faults?drop=2&busy=1 sets how many of the next
-GETs of shards break after half their bytes (drop) or answer 503 (busy); with down=1 nothing but 503 is to be had.
+GETs of shards break after half their bytes (drop) or answer 503 (busy); with down=1 nothing but 503 is to be had;
+together=1 makes GETs of shards wait for each other, four at a time.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ LOCK = threading.Lock()
 REQUESTS: Counter[str] = Counter()
 SENT: Counter[str] = Counter()
 FAULTS: Counter[str] = Counter()
+BARRIER = threading.Barrier(4)
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
@@ -70,6 +72,8 @@ class Handler(BaseHTTPRequestHandler):
         elif fault == "busy":
             self._answer(503, b"slow down")
         else:
+            if with_body and FAULTS["together"] and "tfrecord" in path.name:
+                BARRIER.wait(timeout=20)  # a BrokenBarrierError ends the connection: the client sees a fault
             self._send(path, with_body=with_body, half=fault == "drop")
 
     def _fault(self, name: str) -> str:

@@ -1,7 +1,7 @@
 """Prepare on a Ray cluster of this machine, in a process of its own (Ray starts servers and leaves threads behind).
 
     python -m tests.data.ray_in_process killed FOLDER       one node; a worker dies by SIGKILL in the middle of a shard
-    python -m tests.data.ray_in_process two_nodes FOLDER    two nodes, both at work; the same, a damaged shard, an interrupt
+    python -m tests.data.ray_in_process two_nodes FOLDER    two nodes at work; the same, a bucket, damage, an interrupt
 
 Each check is an assert: the process ends well or with a traceback.
 """
@@ -23,6 +23,7 @@ from ray.cluster_utils import Cluster
 from rtx.data.catalogue import find
 from rtx.data.prepare import prepare
 from rtx.errors import UserError, WorldError
+from tests.data.object_server import serve
 from tests.data.test_prepare import column_bytes
 from tests.fakes import write_widowx
 
@@ -79,6 +80,7 @@ def two_nodes(folder):
     cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
     try:
         both_work_and_one_worker_dies(record, source, folder, cluster.address, wanted)
+        a_set_in_a_bucket_is_read_there(record, folder, cluster.address, wanted)
         a_damaged_shard_is_named(record, source, folder, cluster.address)
         an_interrupt_keeps_what_is_done(record, source, folder, cluster.address, wanted)
     finally:
@@ -93,6 +95,12 @@ def both_work_and_one_worker_dies(record, source, folder, address, wanted):
     assert not (folder / "bomb").exists()
     assert column_bytes(folder / "both") == wanted
     (folder / "wait_for_two").unlink()
+
+
+def a_set_in_a_bucket_is_read_there(record, folder, address, wanted):
+    with serve(folder) as server:
+        prepare(record, f"{server.url}/mine/1.0.0", folder / "far", cluster=address)
+    assert column_bytes(folder / "far") == wanted
 
 
 def a_damaged_shard_is_named(record, source, folder, address):

@@ -9,6 +9,7 @@ import pytest
 
 from rtx.data import bucket, storage
 from rtx.data.catalogue import RECORDS
+from rtx.data.frames import ShardFiles
 from rtx.data.loader import Loader
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepare import prepare
@@ -117,6 +118,26 @@ def test_passing_faults_are_tried_again_counted_and_told(server, tmp_path, caplo
     assert column_bytes(tmp_path / "far") == column_bytes(tmp_path / "near")
     assert caplog.text.count("trying again") == 5
     assert (near.counts["train"]["retried"], far.counts["train"]["retried"]) == (0, 5)
+    server.fail_next(drop=2, busy=2)
+    for ours, theirs in zip(batches(far), batches(near), strict=True):
+        np.testing.assert_array_equal(ours.images["primary"], theirs.images["primary"])
+    assert caplog.text.count("trying again") == 9
+
+
+def test_requests_are_under_way_side_by_side(server, tmp_path, monkeypatch):
+    """The server answers none of four requests before all four are there."""
+    monkeypatch.setattr(bucket, "_ATTEMPTS", 1)
+    monkeypatch.setattr(storage, "_BLOCK_BYTES", 1000)
+    data = np.random.default_rng(0).bytes(8000)
+    (server.root / "x.tfrecord").write_bytes(data)
+    place = Url(f"{server.url}/x.tfrecord")
+    server.fail_next(together=1)
+    with storage.open_file(place) as file:
+        assert file.read() == data
+    files = ShardFiles()
+    reads = [files.start(place, 1000 * i, 10) for i in range(4)]
+    assert [bytes(read()) for read in reads] == [data[1000 * i :][:10] for i in range(4)]
+    files.close()
 
 
 def test_a_fault_that_lasts_ends_with_a_sentence(server, tmp_path):
