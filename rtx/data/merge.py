@@ -32,6 +32,9 @@ from rtx.files import atomic, write_json
 from rtx.spec import Statistics, to_json
 
 
+_CHUNK_ROWS = 1 << 18
+
+
 @dataclass
 class _Column:
     """A .npy file growing row by row under its checksum."""
@@ -75,8 +78,8 @@ def merge(
         for task, meta in zip(tasks, metas, strict=True)
     ]
     statistics = Statistics(
-        action=merged.action.result(),
-        proprio=merged.proprio.result(),
+        action=merged.action.result(_rows(out / record.train_split / "action.npy")),
+        proprio=merged.proprio.result(_rows(out / record.train_split / "proprio.npy")),
         num_episodes=merged.num_training,
         source=_content_key(record, shards),
     )
@@ -106,6 +109,16 @@ def merge(
         "statistics": to_json(statistics),
     }
     write_json(out / MANIFEST, manifest)
+
+
+def _rows(column: Path) -> Callable[[], Iterator[np.ndarray]]:
+    """A column in chunks, from its start at each call."""
+
+    def chunks() -> Iterator[np.ndarray]:
+        values = np.load(column, mmap_mode="r")
+        yield from (values[i : i + _CHUNK_ROWS] for i in range(0, len(values), _CHUNK_ROWS))
+
+    return chunks
 
 
 def _pixels(record: DatasetRecord, source: Source, path: str) -> dict[str, Any]:

@@ -37,17 +37,17 @@ Rows = Callable[[], Iterable[Float[np.ndarray, "n width"]]]
 
 
 class _Bracket(NamedTuple):
-    """Where an order statistic lies: the smallest and largest value of its bin, and which of the `count` in there it is."""
+    """Where an order statistic lies: the smallest and largest value of its bin, and which of the `size` in there it is."""
 
     low: float
     high: float
     rank: int
-    count: int
+    size: int
 
     @property
     def value(self) -> float:
         """Between the extremes of a bin values are taken as evenly spread."""
-        return self.low + self.rank / max(self.count - 1, 1) * (self.high - self.low)
+        return self.low + self.rank / max(self.size - 1, 1) * (self.high - self.low)
 
 
 _Brackets = dict[tuple[int, int], _Bracket]  # by dimension and rank
@@ -177,7 +177,7 @@ class RunningStatistics:
         return self._interpolated(q, self._brackets((q,)))
 
     def result(self, rows: Rows | None = None) -> FieldStatistics:
-        """`rows` gives everything seen once more, for quantiles that outliers made coarse. Raises WorldError if nothing was seen."""
+        """`rows` gives everything once more, for quantiles that outliers made coarse. Raises WorldError if nothing was seen."""
         if self.count == 0:
             raise WorldError("statistics: there is not a single training step; every episode was dropped, filtered or held out")
         mean, std = self._mean, np.sqrt(self._m2 / self.count)
@@ -210,7 +210,7 @@ class RunningStatistics:
         """Those that are wide compared to what lies between the quantiles."""
         q01, q99 = (self._interpolated(q, brackets) for q in _QUANTILES)
         wide = _COARSE * (q99 - q01)
-        return {key: b for key, b in brackets.items() if b.count > 2 and b.high - b.low > wide[key[0]]}
+        return {key: b for key, b in brackets.items() if b.size > 2 and b.high - b.low > wide[key[0]]}
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Everything, as arrays for a file; `from_arrays` is the inverse, to the bit."""
