@@ -20,6 +20,7 @@ from rtx.data.leaves import decode_leaf
 from rtx.data.pixels import pixel_format
 from rtx.data.record import DatasetRecord, Trajectory, pixel_columns
 from rtx.data.resample import resample
+from rtx.data.sentences import check_finite
 from rtx.data.texts import decode_text
 from rtx.errors import UserError, WorldError
 from rtx.spec import Layout
@@ -37,6 +38,7 @@ class Episode:
     instructions: tuple[tuple[str, ...], ...]  # for each instruction key, one per step
     targets: tuple[tuple[str, ...], ...]  # for each target key, one per step
     spans: Mapping[str, Int[np.ndarray, "s 2"]]
+    vectors: Float32[np.ndarray, "s d"] | None = None  # of the first instruction, of sets that store sentence vectors
 
 
 def read_episode(
@@ -80,6 +82,7 @@ def read_episode(
         instructions=tuple(texts[path] for path in record.instructions),
         targets=tuple(texts[path] for path in record.targets),
         spans={name: table[frames] for name, table in spans.items()},
+        vectors=_vectors(result, len(frames), record, features, where),
     )
 
 
@@ -88,6 +91,8 @@ def decode_trajectory(
 ) -> tuple[Trajectory, int]:
     """The record's keys as a `Trajectory` and its number of steps. Arrays may be read-only views of the payload."""
     paths = dict.fromkeys([*record.keys, *record.instructions, *record.targets])
+    if record.vector_spec(features) is not None:
+        paths[record.sentence_vector] = None
     specs = [spec for path in paths if (spec := record.find(features, path)) is not None]  # `validate` has found them all
     stepwise = [spec for spec in specs if spec.in_steps == (record.entries == "episodes")]
     leaves = {spec.path: decode_leaf(example, spec, where) for spec in stepwise}
@@ -252,6 +257,23 @@ def _texts(
             known[key] = decode_text(raw, path, where)
         texts.append(known[key])
     return tuple(texts)
+
+
+def _vectors(
+    result: Trajectory, num_steps: int, record: DatasetRecord, features: Mapping[str, FeatureSpec], where: str
+) -> np.ndarray | None:
+    """The stored sentence vector of each kept step, if there are any."""
+    spec = record.vector_spec(features)
+    if spec is None:
+        return None
+    value: Any = result
+    for name in _names(spec):
+        value = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(value, np.ndarray) or len(value) != num_steps:
+        raise UserError(f"record {record.name!r}: standardize did not keep {record.sentence_vector!r} with {num_steps} steps")
+    vectors = value.astype(np.float32).reshape(num_steps, spec.shape[0])
+    check_finite(vectors, f"{where}, key {record.sentence_vector!r}")
+    return vectors
 
 
 def _hashable(value: Any) -> Any:

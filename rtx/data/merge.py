@@ -3,6 +3,7 @@
     <out>/<split>/action.npy float32 [S, a]   proprio.npy float32 [S, p]   language_id.npy int32 [S, l]   shard.npy int32 [S]
                   episode_start.npy int64 [E + 1]    <role>_offset.npy int64 [S]    <role>_length.npy int32 [S]
                   target_id.npy int32 [S, m], of sets with answers    depth_<role>_offset.npy, depth_<role>_length.npy
+    <out>/sentences.npy float32 [texts, d], of sets with sentence vectors: one row per text of languages.json, NaN = none
 
 Memory: one part. The manifest comes last; without it the columns do not exist for anybody.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,14 +24,18 @@ import numpy as np
 
 from rtx.data.features import Source
 from rtx.data.pixels import pixel_format
-from rtx.data.prepared import FORMAT, LANGUAGES, MANIFEST
+from rtx.data.prepared import FORMAT, LANGUAGES, MANIFEST, SENTENCES
 from rtx.data.record import DatasetRecord, pixel_columns
-from rtx.data.shard import PartMeta, ShardTask, part_statistics, read_part
+from rtx.data.sentences import SentenceVectors
+from rtx.data.shard import PartMeta, ShardTask, part_sentences, part_statistics, read_part
 from rtx.data.statistics import RunningStatistics
 from rtx.data.storage import relative
 from rtx.errors import WorldError
 from rtx.files import atomic, write_json
 from rtx.spec import Statistics, to_json
+
+log = logging.getLogger(__name__)
+_MAX_CLASHES = 20  # texts with several sentence vectors that are listed; all are counted
 
 
 _CHUNK_ROWS = 1 << 18
@@ -103,6 +109,7 @@ def merge(
             role: {"path": key.path, "metres_per_unit": key.metres_per_unit, **_pixels(record, source, key.path)}
             for role, key in record.depth.items()
         },
+        "sentences": _write_sentences(record, source, tasks, metas, out, list(merged.languages)),
         "splits": splits,
         "shards": shards,
         "counts": _counts(tasks, metas),
@@ -125,6 +132,44 @@ def _pixels(record: DatasetRecord, source: Source, path: str) -> dict[str, Any]:
     found = pixel_format(source.features[record.full_path(path)])
     assert found is not None  # `validate` has made sure
     return found.to_json()
+
+
+def _write_sentences(
+    record: DatasetRecord,
+    source: Source,
+    tasks: Sequence[ShardTask],
+    metas: Sequence[PartMeta],
+    out: Path,
+    texts: Sequence[str],
+) -> dict[str, Any] | None:
+    """The table of sentence vectors, and what the manifest says of it: how many texts have none or several."""
+    spec = record.vector_spec(source.features)
+    if spec is None:
+        if record.sentence_vector:
+            log.warning("%s: this copy has no key %r, so no sentence vectors", record.name, record.sentence_vector)
+        return None
+    width = spec.shape[0]
+    assert width is not None  # `validate` has made sure
+    found = SentenceVectors()
+    for task, meta in zip(tasks, metas, strict=True):
+        part = part_sentences(read_part(task.part)[1], meta.languages)
+        found.update(part.vectors, part.clashes)
+    if found.clashes:
+        log.warning(
+            "%s: %d of %d texts came with clearly different sentence vectors, the first of each is kept: %s",
+            record.name, len(found.clashes), len(texts), ", ".join(map(repr, list(found.clashes)[:3])),
+        )  # fmt: skip
+    with _column(out / SENTENCES, np.float32, (len(texts), width)) as column:
+        column.write(found.table(texts, width))
+    return {
+        "path": record.sentence_vector,
+        "width": width,
+        "rows": len(texts),
+        "missing": sum(text not in found.vectors for text in texts),
+        "clashes": len(found.clashes),
+        "examples": list(found.clashes)[:_MAX_CLASHES],
+        "crc32c": column.crc32c,
+    }
 
 
 def _write_split(

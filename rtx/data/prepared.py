@@ -26,9 +26,10 @@ from rtx.files import read_json
 from rtx.images import ChannelOrder
 from rtx.spec import Embodiment, Layout, Statistics, embodiment_from_json, layout_from_json, statistics_from_json
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 LANGUAGES = "languages.json"
+SENTENCES = "sentences.npy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +142,7 @@ class PreparedSet:
     shards: tuple[Mapping[str, Any], ...]
     targets: tuple[str, ...] = ()  # keys of the texts to answer; empty for sets without questions
     depths: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # role -> {"path", "metres_per_unit", ...}
+    sentence_counts: Mapping[str, Any] | None = None  # "width", "missing", "clashes", ...; None: no sentence vectors
 
     @classmethod
     def open(cls, path: Path, record: DatasetRecord | None = None, *, source: str | Location | None = None) -> PreparedSet:
@@ -175,6 +177,7 @@ class PreparedSet:
             shards=tuple(manifest["shards"]),
             targets=tuple(manifest["targets"]),
             depths=manifest["depth"],
+            sentence_counts=manifest["sentences"],
         )
 
     @property
@@ -185,6 +188,16 @@ class PreparedSet:
     def languages(self) -> tuple[str, ...]:
         """Every instruction and every text to answer once; "" is no instruction."""
         return tuple(read_json(self.path / LANGUAGES))
+
+    @functools.cached_property
+    def sentences(self) -> Float32[np.ndarray, "n d"] | None:
+        """The stored sentence vector of each of `languages`, NaN where there is none; None for sets that store none."""
+        if self.sentence_counts is None:
+            return None
+        try:
+            return np.load(self.path / SENTENCES)
+        except (FileNotFoundError, ValueError) as error:
+            raise WorldError(f"{self.path / SENTENCES} is missing or damaged; prepare it again with resume=False") from error
 
     @functools.cached_property
     def _places(self) -> tuple[Location, ...]:

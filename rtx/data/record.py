@@ -84,6 +84,8 @@ class DatasetRecord:
     None for a set without action (its `layout` is then `NO_ACTION`): every step is kept.
     `instructions`: keys of the instruction; of several, one that is not empty is drawn for each sample. A string (UTF-8), or
     integers that spell one (code points or UTF-8, padded with 0), or a list of strings (see `targets`).
+    `sentence_vector`: key of the first instruction's sentence vector, of sets that store one (`rtx.data.sentences`); copies
+    that lack it are prepared without.
     `targets`: keys of the text to answer, of sets with questions. Of a list of answers the most frequent is taken, of equally
     frequent ones the first.
     `depth`: camera role -> depth map, along its viewing direction; they are loaded on request only.
@@ -99,6 +101,7 @@ class DatasetRecord:
     standardize: Callable[..., Trajectory] | None
     layout: Layout = CANONICAL
     entries: Literal["episodes", "examples"] = "episodes"
+    sentence_vector: str = ""
     targets: tuple[str, ...] = ()
     depth: Mapping[str, DepthKey] = field(default_factory=dict)
     metadata: tuple[str, ...] = ()
@@ -161,6 +164,10 @@ class DatasetRecord:
         """The leaf `path` means: in the steps, else outside them."""
         return features.get(self.full_path(path)) or features.get(path)
 
+    def vector_spec(self, features: Mapping[str, FeatureSpec]) -> FeatureSpec | None:
+        """Of the sentence vector; None where the record names none or this copy of the set has none."""
+        return features.get(self.full_path(self.sentence_vector)) if self.sentence_vector else None
+
     def validate(self, features: Mapping[str, FeatureSpec], *, where: str) -> None:
         """Raises one UserError with everything in which the record and the data set's features disagree."""
         has_steps = any(spec.in_steps for spec in features.values())
@@ -174,6 +181,7 @@ class DatasetRecord:
         checks += [_key_problem(self, features, path, shape) for path, shape in self.keys.items()]
         checks += [_text_problem(self, features, path, "instruction") for path in self.instructions]
         checks += [_text_problem(self, features, path, "target") for path in self.targets]
+        checks += [_vector_problem(self, features)]
         checks += [
             f"no key {path!r} outside the steps" for path in self.metadata if path not in features or features[path].in_steps
         ]
@@ -286,6 +294,15 @@ def _key_problem(record: DatasetRecord, features: Mapping[str, FeatureSpec], pat
         return str(unknown_name("key", path, there))
     if spec.kind in ("image", "other") or spec.shape != shape:
         return f"key {path}: expected shape {list(shape)}, the data set has {spec}"
+    return ""
+
+
+def _vector_problem(record: DatasetRecord, features: Mapping[str, FeatureSpec]) -> str:
+    spec = record.vector_spec(features)
+    if spec is None:
+        return ""
+    if not spec.dtype.startswith("float") or len(spec.shape) != 1 or spec.shape[0] is None or not record.instructions:
+        return f"sentence vector {record.sentence_vector}: expected numbers [d] beside an instruction, the data set has {spec}"
     return ""
 
 

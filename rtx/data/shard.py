@@ -21,6 +21,7 @@ from rtx.data.arrayrecord import unpack
 from rtx.data.episode import Episode, read_episode
 from rtx.data.features import FeatureSpec
 from rtx.data.record import DatasetRecord, RecordRef, pixel_columns
+from rtx.data.sentences import SentenceVectors
 from rtx.data.statistics import RunningStatistics
 from rtx.data.storage import Location, Stat, open_file, stat
 from rtx.data.tfrecord import RecordReader, file_crc32c
@@ -107,6 +108,7 @@ class _Rows:
     spans: dict[str, list[np.ndarray]] = field(default_factory=dict)
     heldout: list[bool] = field(default_factory=list)
     languages: dict[str, int] = field(default_factory=dict)
+    sentences: SentenceVectors = field(default_factory=SentenceVectors)
     empty: int = 0
     filtered: int = 0
     quarantined: int = 0
@@ -120,6 +122,8 @@ class _Rows:
         self.proprio.append(episode.proprio)
         self.language.append(self._ids(episode.instructions, len(episode.action)))
         self.target.append(self._ids(episode.targets, len(episode.action)))
+        if episode.vectors is not None:
+            self.sentences.add(episode.instructions[0], episode.vectors)
         for name, table in episode.spans.items():
             self.spans.setdefault(name, []).append(table)
         self.heldout.append(heldout)
@@ -175,7 +179,7 @@ def pack_path(out: Path, split: str, index: int, count: int) -> Path:
 
 def read_part(path: Path) -> tuple[PartMeta, Mapping[str, np.ndarray]]:
     """Arrays are read when looked up: `action`, `proprio`, `language`, `target`, `episode_length`, `heldout`, `spans_<camera>`,
-    `spans_depth_<camera>`, and the statistics (`part_statistics`)."""
+    `spans_depth_<camera>`, those of `part_sentences`, and the statistics (`part_statistics`)."""
     arrays = np.load(path)
     return PartMeta.from_json(json.loads(arrays["meta"].tobytes())), arrays
 
@@ -194,6 +198,21 @@ def finished(task: ShardTask, now: Stat | None) -> PartMeta | None:
 def part_statistics(arrays: Mapping[str, np.ndarray], name: str) -> RunningStatistics:
     prefix = f"{name}_statistics_"
     return RunningStatistics.from_arrays({k.removeprefix(prefix): arrays[k] for k in arrays if k.startswith(prefix)})
+
+
+def part_sentences(arrays: Mapping[str, np.ndarray], languages: Sequence[str]) -> SentenceVectors:
+    """`languages` are those of the part's head."""
+    vectors = {languages[i]: row for i, row in zip(arrays["sentence_id"].tolist(), arrays["sentence_vector"], strict=True)}
+    return SentenceVectors(vectors, dict.fromkeys(languages[i] for i in arrays["sentence_clash"].tolist()))
+
+
+def _sentence_arrays(rows: _Rows) -> dict[str, np.ndarray]:
+    found = rows.sentences
+    return {
+        "sentence_id": np.array([rows.languages[text] for text in found.vectors], np.int32),
+        "sentence_vector": np.array(list(found.vectors.values()), np.float32),
+        "sentence_clash": np.array([rows.languages[text] for text in found.clashes], np.int32),
+    }
 
 
 def _read_all(
@@ -287,6 +306,7 @@ def _arrays(rows: _Rows, record: DatasetRecord) -> dict[str, np.ndarray]:
         "target": np.concatenate([np.zeros((0, len(record.targets)), np.int32), *rows.target]),
         "episode_length": length,
         "heldout": heldout,
+        **_sentence_arrays(rows),
     }
     for name in pixel_columns(record.images, record.depth):
         arrays[f"spans_{name}"] = np.concatenate([np.zeros((0, 2), np.int64), *rows.spans.get(name, [])])

@@ -33,7 +33,7 @@ def write_sets(folder: Path, *, names: Sequence[str] = ("first", "second")) -> t
         made = tiny_set(folder / name, name=name, lengths=(5, 2, 7 + i), roles=("primary",), splits=("train", "val"))
         kept = {f.name: getattr(made, f.name) for f in dataclasses.fields(made) if f.name not in ("path", "fingerprint")}
         manifest = {"format": FORMAT, "request": {"fingerprint": made.fingerprint}, **kept, "source": str(made.source)}
-        manifest["depth"] = manifest.pop("depths")
+        manifest |= {"depth": manifest.pop("depths"), "sentences": manifest.pop("sentence_counts")}
         write_json(folder / name / MANIFEST, to_json(manifest))
         sets.append(DataSet(prepared=str(folder / name), weight=1.0 + i))
     return tuple(sets)

@@ -72,6 +72,7 @@ def _record(
         embodiment=arm(robot, views, hz=20.0, action=_ACTION, proprio=_PROPRIO),
         images=images(views),
         instructions=("language_instruction",),
+        sentence_vector="language_embedding",
         keys={"action": (7,), **state, **FLAGS},
         standardize=standardize,
         notes=("commands are in the controller's own units, so the motion is the measured one", *notes),

@@ -121,6 +121,7 @@ BIMANUAL: tuple[DatasetRecord, ...] = (
         ),
         images=images(_XARMS_VIEWS),
         instructions=("language_instruction",),
+        sentence_vector="language_embedding",
         keys={"action": (14,), "observation/pose_l": (6,), "observation/pose_r": (6,), **FLAGS},
         standardize=standardize_xarms,
         layout=TWO_ARMS.without("proprio.gripper", "proprio.left_gripper"),

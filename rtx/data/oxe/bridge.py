@@ -71,6 +71,7 @@ BRIDGE_DATASET = DatasetRecord(
     embodiment=WIDOWX_250,
     images={"primary": ImageKey(path="observation/image_0"), "secondary": ImageKey(path="observation/image_1")},
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={"action": (7,), "observation/state": (7,)},
     standardize=standardize,
     layout=CANONICAL.without("terminate"),
@@ -94,6 +95,7 @@ BRIDGE_BUCKET = DatasetRecord(
     ),
     images=images(_BUCKET_VIEWS),
     instructions=("observation/natural_language_instruction",),
+    sentence_vector="observation/natural_language_embedding",
     keys={
         "action/world_vector": (3,), "action/rotation_delta": (3,), "action/open_gripper": (), "action/terminate_episode": (),
         "observation/state": (7,),
@@ -112,6 +114,7 @@ BRIDGE_MSR = DatasetRecord(
     images=images(_MSR_VIEWS),
     depth={"primary": DepthKey(path="observation/depth_0")},
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={"action": (7,), "observation/state": (7,)},
     standardize=standardize,
     layout=CANONICAL.without("terminate"),

@@ -58,6 +58,7 @@ RPT = DatasetRecord(
     ),
     images=images(_RPT_VIEWS),
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={"action": (8,), "observation/joint_pos": (7,), "observation/gripper": ()},
     standardize=standardize_rpt,
     layout=joints(fields.joint_delta(7), proprio=(fields.joint_state(7), GRIPPER_STATE)),

@@ -112,6 +112,7 @@ FURNITURE_BENCH = DatasetRecord(
     ),
     images=images(_FURNITURE_VIEWS),
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={"action": (8,), "observation/state": (35,), **FLAGS},
     standardize=standardize_furniture_bench,
     switches=(
@@ -142,6 +143,7 @@ FMB = DatasetRecord(
     images=images(_FMB_VIEWS),
     depth={role: DepthKey(path=f"observation/{view.key}_depth") for role, view in _FMB_VIEWS.items()},
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={
         "action": (7,), "observation/eef_pose": (7,), "observation/state_gripper_pose": (), **FLAGS,
     },
@@ -172,6 +174,7 @@ KAIST = DatasetRecord(
     ),
     images=images(_KAIST_VIEWS),
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={"action": (20,), "observation/state": (21,), **FLAGS},
     standardize=standardize_kaist,
     layout=CANONICAL.without("gripper", "proprio.gripper"),
@@ -198,6 +201,7 @@ NYU_FRANKA_PLAY = DatasetRecord(
         "secondary": DepthKey(path="observation/depth_additional_view", metres_per_unit=0.001),
     },
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={"action": (15,), "observation/state": (13,)},
     standardize=standardize_nyu_franka_play,
     layout=CANONICAL.without("proprio.gripper"),
@@ -225,6 +229,7 @@ QUT = DatasetRecord(
     ),
     images=images(_QUT_VIEWS),
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={"action": (8,), "observation/state": (23,), **FLAGS},
     standardize=standardize_qut,
     notes=(

@@ -86,6 +86,7 @@ HYDRA = DatasetRecord(
     ),
     images=images(_HYDRA_VIEWS),
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={"action": (7,), "observation/state": (27,), **FLAGS},
     standardize=standardize_hydra,
     switches=(
@@ -114,6 +115,7 @@ ROBOCOOK = DatasetRecord(
     images=images(_ROBOCOOK_VIEWS),
     depth={role: DepthKey(path=f"observation/depth_{number}") for number, role in enumerate(_ROBOCOOK_VIEWS, start=1)},
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={"action": (7,), "observation/state": (7,), **FLAGS},
     standardize=standardize_robocook,
     switches=(
@@ -141,6 +143,7 @@ MIMIC_PLAY = DatasetRecord(
     ),
     images=images(_MIMIC_VIEWS),
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={"action": (7,), "observation/state/ee_pose": (7,), **FLAGS},
     standardize=standardize_mimic_play,
     layout=CANONICAL.without("proprio.gripper"),

@@ -51,6 +51,7 @@ def _record(name: str, title: str, *, robot: str, hz: float, height: int, width:
         ),
         images=images(views),
         instructions=("language_instruction",),
+        sentence_vector="language_embedding",
         keys={"action_angle": (3,), "observation/position": (2,), "observation/yaw": (1,)},
         standardize=standardize,
         layout=BASE,

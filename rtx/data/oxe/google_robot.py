@@ -70,6 +70,7 @@ GOOGLE_ROBOT: tuple[DatasetRecord, ...] = (
         ),
         images=images(_FRACTAL_VIEWS),
         instructions=("observation/natural_language_instruction",),
+        sentence_vector="observation/natural_language_embedding",
         keys={
             "action/world_vector": (3,), "action/rotation_delta": (3,), "action/gripper_closedness_action": (1,),
             "action/base_displacement_vector": (2,), "action/base_displacement_vertical_rotation": (1,),
@@ -94,6 +95,7 @@ GOOGLE_ROBOT: tuple[DatasetRecord, ...] = (
         ),
         images=images(_BC_Z_VIEWS),
         instructions=("observation/natural_language_instruction",),
+        sentence_vector="observation/natural_language_embedding",
         keys={
             "action/future/xyz_residual": (30,), "action/future/axis_angle_residual": (30,),
             "action/future/target_close": (10,),

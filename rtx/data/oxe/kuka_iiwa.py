@@ -69,6 +69,7 @@ KUKA_IIWA: tuple[DatasetRecord, ...] = (
         ),
         images=images(_VIEWS),
         instructions=("observation/natural_language_instruction",),
+        sentence_vector="observation/natural_language_embedding",
         keys={
             "action/world_vector": (3,), "action/rotation_delta": (3,), "action/gripper_closedness_action": (1,),
             "action/terminate_episode": (3,), f"observation/{_POSE}": (7,), "observation/gripper_closed": (1,),

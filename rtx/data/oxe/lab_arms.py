@@ -115,6 +115,7 @@ LAB_ARMS: tuple[DatasetRecord, ...] = (
         ),
         images=images(_FANUC_VIEWS),
         instructions=("language_instruction",),
+        sentence_vector="language_embedding",
         keys={"action": (6,), "observation/state": (13,), "observation/end_effector_state": (7,), **FLAGS},
         standardize=standardize_fanuc,
         switches=(
@@ -140,6 +141,7 @@ LAB_ARMS: tuple[DatasetRecord, ...] = (
         ),
         images=images(_MASK_VIT_VIEWS),
         instructions=("language_instruction",),
+        sentence_vector="language_embedding",
         keys={
             "action": (5,), "observation/end_effector_pose": (5,),
             "observation/low_bound": (5,), "observation/high_bound": (5,),
@@ -177,6 +179,7 @@ LAB_ARMS: tuple[DatasetRecord, ...] = (
         ),
         images=images(_IO_AI_VIEWS),
         instructions=("language_instruction",),
+        sentence_vector="language_embedding",
         keys={"action": (7,), "observation/state": (8,), **FLAGS},
         standardize=standardize_io_ai,
         layout=CANONICAL.without("proprio.gripper"),
@@ -199,6 +202,7 @@ LAB_ARMS: tuple[DatasetRecord, ...] = (
             role: DepthKey(path=f"observation/depth_{i}", metres_per_unit=0.001) for i, role in enumerate(_D3FIELD_ROLES, 1)
         },
         instructions=("language_instruction",),
+        sentence_vector="language_embedding",
         keys={"action": (3,), "observation/state": (4, 4), **FLAGS},
         standardize=standardize_d3field,
         layout=CANONICAL.without("gripper", "proprio.gripper"),

@@ -58,6 +58,7 @@ def _record(task: str, title: str, *notes: str) -> DatasetRecord:
         embodiment=_embodiment(f"pr2_{task}"),
         images=images(_VIEWS),
         instructions=("language_instruction",),
+        sentence_vector="language_embedding",
         keys={"action": (8,), "observation/state": (7,)},
         standardize=standardize,
         switches=(_MOTION, _GRIPPER),

@@ -53,6 +53,7 @@ PRIMITIVES: tuple[DatasetRecord, ...] = (
         ),
         images=images(_TIDYBOT_VIEWS),
         instructions=("language_instruction",),
+        sentence_vector="language_embedding",
         keys={},
         standardize=None,
         layout=NO_ACTION,

@@ -56,6 +56,7 @@ ROBO_NET: tuple[DatasetRecord, ...] = (
         ),
         images=images(_VIEWS),
         instructions=("language_instruction",),
+        sentence_vector="language_embedding",
         keys={"action": (5,), "observation/state": (5,)},
         standardize=standardize,
         layout=CANONICAL.without("delta_rot.0", "delta_rot.1", "terminate", "proprio.gripper"),

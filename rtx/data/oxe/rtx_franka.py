@@ -110,6 +110,7 @@ TACO_PLAY = DatasetRecord(
         "wrist": DepthKey(path="observation/depth_gripper"),
     },
     instructions=_TEXT,
+    sentence_vector="observation/natural_language_embedding",
     keys={"action/actions": (7,), "action/terminate_episode": (), "observation/robot_obs": (15,)},
     standardize=standardize_taco_play,
     switches=(
@@ -148,6 +149,7 @@ CABLE_ROUTING = DatasetRecord(
     ),
     images=images(_CABLE_VIEWS),
     instructions=_TEXT,
+    sentence_vector="observation/natural_language_embedding",
     keys={
         "action/world_vector": (3,), "action/rotation_delta": (3,), "action/terminate_episode": (),
         "observation/robot_state": (7,),
@@ -179,6 +181,7 @@ VIOLA_RECORD = DatasetRecord(
     ),
     images=images(_VIOLA_VIEWS),
     instructions=_TEXT,
+    sentence_vector="observation/natural_language_embedding",
     keys={
         "action/gripper_closedness_action": (), "action/terminate_episode": (),
         "observation/ee_states": (16,), "observation/gripper_states": (1,),
@@ -203,6 +206,7 @@ TOTO = DatasetRecord(
     ),
     images=images(_TOTO_VIEWS),
     instructions=_TEXT,
+    sentence_vector="observation/natural_language_embedding",
     keys={
         "action/world_vector": (3,), "action/rotation_delta": (3,), "action/open_gripper": (), "action/terminate_episode": (),
         "observation/state": (7,),

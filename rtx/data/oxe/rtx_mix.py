@@ -105,6 +105,7 @@ JACO_PLAY = DatasetRecord(
     ),
     images=images(_JACO_VIEWS),
     instructions=_TEXT,
+    sentence_vector="observation/natural_language_embedding",
     keys={
         "action/world_vector": (3,), "action/gripper_closedness_action": (1,), "action/terminate_episode": (3,),
         "observation/end_effector_cartesian_pos": (7,), "observation/joint_pos": (8,),
@@ -143,6 +144,7 @@ ROBOTURK = DatasetRecord(
     ),
     images=images(_ROBOTURK_VIEWS),
     instructions=_TEXT,
+    sentence_vector="observation/natural_language_embedding",
     keys={
         "action/world_vector": (3,), "action/rotation_delta": (3,), "action/gripper_closedness_action": (1,),
         "action/terminate_episode": (),
@@ -169,6 +171,7 @@ AUTOLAB_UR5 = DatasetRecord(
     images=images(_UR5_VIEWS),
     depth={"primary": DepthKey(path="observation/image_with_depth")},
     instructions=_TEXT,
+    sentence_vector="observation/natural_language_embedding",
     keys={
         "action/world_vector": (3,), "action/rotation_delta": (3,), "action/gripper_closedness_action": (),
         "action/terminate_episode": (), "observation/robot_state": (15,),
@@ -220,6 +223,7 @@ NYU_DOOR = DatasetRecord(
     ),
     images=images(_DOOR_VIEWS),
     instructions=_TEXT,
+    sentence_vector="observation/natural_language_embedding",
     keys={
         "action/world_vector": (3,), "action/rotation_delta": (3,), "action/gripper_closedness_action": (1,),
         "action/terminate_episode": (),

@@ -93,6 +93,7 @@ MANISKILL = DatasetRecord(
         "wrist": DepthKey(path="observation/wrist_depth", metres_per_unit=1 / 1024),
     },
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={
         "action": (7,), "observation/state": (18,), "observation/tcp_pose": (7,), "observation/base_pose": (7,), **FLAGS,
     },
@@ -128,6 +129,7 @@ PLEX = DatasetRecord(
     ),
     images=images(_PLEX_VIEWS),
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={"action": (7,), "observation/state": (32,), **FLAGS},
     standardize=standardize_plex,
     switches=(
@@ -152,6 +154,7 @@ CLOTH = DatasetRecord(
     ),
     images=images(_CLOTH_VIEWS),
     instructions=("language_instruction",),
+    sentence_vector="language_embedding",
     keys={"action": (4,), **FLAGS},
     standardize=standardize_cloth,
     layout=CANONICAL.without("delta_rot", "proprio"),

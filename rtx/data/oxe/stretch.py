@@ -110,6 +110,7 @@ STRETCH: tuple[DatasetRecord, ...] = (
         ),
         images=images(_CMU_VIEWS),
         instructions=("language_instruction",),
+        sentence_vector="language_embedding",
         keys={"action": (8,), "observation/state": (4,)},
         standardize=standardize_cmu,
         layout=CANONICAL.without("delta_rot", "proprio.eef_rot"),
@@ -136,6 +137,7 @@ STRETCH: tuple[DatasetRecord, ...] = (
         ),
         images=images(_DOBBE_VIEWS),
         instructions=("language_instruction",),
+        sentence_vector="language_embedding",
         keys={
             "action": (7,), "observation/xyz": (3,), "observation/quat": (4,), "observation/rot": (3,),
             "observation/gripper": (1,), **FLAGS,

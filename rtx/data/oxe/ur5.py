@@ -60,6 +60,7 @@ UR5: tuple[DatasetRecord, ...] = (
         ),
         images=images(_PUSHT_VIEWS),
         instructions=("observation/natural_language_instruction",),
+        sentence_vector="observation/natural_language_embedding",
         keys={
             "action/world_vector": (3,), "action/rotation_delta": (3,), "action/terminate_episode": (),
             "observation/robot_state": (2,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,8 @@ TEXT = "push the {colour} cube beside the café"
 def native_values(name: str, convention: Convention, poses: Poses, text: str) -> dict[str, np.ndarray]:
     """Full path -> [T, ...] in steps, one value outside: what the convention writes, the flags, and the instructions."""
     features, record = schema(name).features, OXE[name]
-    values: dict[str, Any] = {**_flags(poses), **_instructions(record, len(poses), text), **convention.native(poses)}
+    told = {**_instructions(record, len(poses), text), **_sentence_vectors(record, len(poses), text)}
+    values: dict[str, Any] = {**_flags(poses), **told, **convention.native(poses)}
     typed = {}
     for path, value in values.items():
         spec = record.find(features, path)
@@ -42,7 +44,8 @@ def trajectory_of(record: DatasetRecord, values: Mapping[str, np.ndarray]) -> Tr
         "_traj_index": np.zeros(num_steps, np.int64),
         "_frame_index": np.arange(num_steps),
     }
-    for path in (*record.keys, *record.instructions, *record.metadata):
+    vectors = (record.sentence_vector,) if record.sentence_vector else ()
+    for path in (*record.keys, *record.instructions, *vectors, *record.metadata):
         spec = record.find(features, path)
         assert spec is not None, f"{record.name}: its schema lacks {path!r}"
         value = values[spec.path]
@@ -75,6 +78,20 @@ def _instructions(record: DatasetRecord, num_steps: int, text: str) -> dict[str,
             value[: len(text)] = [ord(letter) for letter in text]
         values[path] = [value] * num_steps if spec.in_steps else value
     return values
+
+
+def sentence_vector(text: str, width: int) -> np.ndarray:
+    """float32 [width] of length 1, another one for every text."""
+    drawn = np.random.default_rng(zlib.crc32(text.encode())).normal(size=width)
+    return (drawn / np.linalg.norm(drawn)).astype(np.float32)
+
+
+def _sentence_vectors(record: DatasetRecord, num_steps: int, text: str) -> dict[str, Any]:
+    if not record.sentence_vector:
+        return {}
+    spec = schema(record.name).features[f"{STEPS}/{record.sentence_vector}"]
+    assert spec.shape[0] is not None
+    return {record.sentence_vector: np.tile(sentence_vector(text, spec.shape[0]), (num_steps, 1))}
 
 
 def _typed(value: Any, spec: FeatureSpec, num_steps: int) -> np.ndarray:

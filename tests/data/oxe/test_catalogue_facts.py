@@ -44,3 +44,11 @@ def test_the_record_says_what_a_reader_needs(name):
 def test_exactly_the_known_cameras_are_read_as_bgr():
     found = {name: {key.path for key in record.images.values() if key.channel_order == "bgr"} for name, record in OXE.items()}
     assert {name: paths for name, paths in found.items() if paths} == BGR
+
+
+@pytest.mark.parametrize("name", sorted(OXE))
+def test_stored_sentence_vectors_are_found(name):
+    """Every schema with a vector of 512 numbers beside its instruction has it named, and no other."""
+    steps = [path.removeprefix("steps/") for path in schema(name).features if path.startswith("steps/")]
+    stored = [path for path in steps if path.endswith("language_embedding")]
+    assert [OXE[name].sentence_vector] == (stored or [""])

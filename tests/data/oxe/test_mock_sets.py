@@ -18,7 +18,7 @@ from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.oxe import OXE
 from rtx.data.oxe.schemas import schema
 from rtx.data.prepare import held_out, prepare
-from tests.data.oxe.episodes import trajectory_of
+from tests.data.oxe.episodes import sentence_vector, trajectory_of
 from tests.data.oxe.mock_sets import DEPTH_SCALE, colours, mock_episodes, splits_of
 from tests.data.tiny_sets import letters
 
@@ -61,6 +61,7 @@ def test_a_set_with_the_published_schema_is_prepared_and_loaded(name, mock_root,
         tables = [rows_of(record, episode) for episode in episodes]
         check_rows(prepared, split, tables)
         check_texts(record, prepared, split, episodes, tables)
+        check_sentences(record, prepared, episodes)
         check_pixels(record, prepared, split, episodes, tables)
         check_depth(record, prepared, split, episodes, tables)
 
@@ -101,6 +102,18 @@ def check_texts(record, prepared, split, episodes, tables):
     texts = np.array(prepared.languages, object)[prepared.split(split).language_id]
     expected = [[e.text] * len(record.instructions) for e, (_, _, frames) in zip(episodes, tables, strict=True) for _ in frames]
     assert texts.reshape(-1, len(record.instructions)).tolist() == (expected if record.instructions else [[]] * len(texts))
+
+
+def check_sentences(record, prepared, episodes):
+    """The stored vector of each episode's text, and a note of how many there are."""
+    if not record.sentence_vector:
+        assert prepared.sentences is None
+        return
+    rows = [prepared.languages.index(episode.text) for episode in episodes]
+    expected = [sentence_vector(episode.text, 512) for episode in episodes]
+    np.testing.assert_array_equal(prepared.sentences[rows], expected)
+    assert (prepared.sentence_counts["clashes"], prepared.sentence_counts["width"]) == (0, 512)
+    assert prepared.sentence_counts["missing"] == np.isnan(prepared.sentences[:, 0]).sum()
 
 
 def check_depth(record, prepared, split, episodes, tables):
