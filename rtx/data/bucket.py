@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from rtx.errors import UserError, WorldError
 
@@ -160,7 +161,7 @@ def _refused(url: str, text: str) -> str:
 def _store_and_key(url: str) -> tuple[Any, str]:
     scheme, _, rest = url.partition("://")
     place, _, key = rest.partition("/")
-    return _store(scheme, place), key
+    return _store(scheme, place), unquote(key) if scheme.startswith("http") else key  # the store quotes it again
 
 
 @functools.lru_cache(maxsize=64)

@@ -183,6 +183,15 @@ def test_an_object_replaced_after_prepare_is_noticed(server, tmp_path):
     assert again.statistics == clean.statistics
 
 
+def test_names_with_blanks_and_signs_are_found(server):
+    for name, quoted in (("a b=1%.json", "a%20b=1%25.json"), ("x+y.json", "x+y.json")):
+        (server.root / "box").mkdir(exist_ok=True)
+        (server.root / "box" / name).write_bytes(name.encode())
+        for url in (f"{server.url}/box/{quoted}", f"s3://box/{name}", f"gs://box/{name}"):
+            assert Url(url).read_bytes() == name.encode()
+    assert [place.name for place in storage.children(Url("s3://box"))] == ["a b=1%.json", "x+y.json"]
+
+
 def test_a_stream_gives_any_bytes_in_any_steps(server, monkeypatch):
     monkeypatch.setattr(storage, "_BLOCK_BYTES", 1000)
     data = np.random.default_rng(0).bytes(12_345)
