@@ -30,6 +30,8 @@ _ATTEMPTS = 6  # of one request: 0.2 + 0.4 + ... + 3.2 s of waiting, more or les
 _FIRST_WAIT_S = 0.2
 _PASSING_STATUS = {408, 429}  # of the 4xx; every 5xx is taken to pass
 _STATUS = re.compile(r"\bstatus: (\d{3})")
+_REQUEST = re.compile(r"Error performing \w+ \S+ in \S+ - ")
+_CAUSE = re.compile(r'\b(?:message|error): "([^"]+)"')
 _LASTING = ("NotPartial", "StartTooLarge", "EndTooLarge", "RangeNotSupported")
 _Result = TypeVar("_Result")
 
@@ -135,7 +137,10 @@ def _status(text: str) -> int:
 
 
 def _first_line(text: str) -> str:
-    return text.strip().split("\n")[0][:300]
+    """What went wrong, of the pages obstore writes: its first line without the address, and the system's own words."""
+    line = _REQUEST.sub("", text.strip().split("\n")[0])[:300].rstrip(": ")
+    cause = _CAUSE.search(text)
+    return f"{line} ({cause[1]})" if cause else line
 
 
 def _hint(text: str) -> str:

@@ -152,6 +152,12 @@ def test_a_fault_that_lasts_ends_with_a_sentence(server, tmp_path):
         prepare(BRIDGE, place, tmp_path / "out")
 
 
+def test_a_server_that_is_not_there_is_told_in_the_systems_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(bucket, "_FIRST_WAIT_S", 0.001)
+    with pytest.raises(WorldError, match=r"cannot read http://127\.0\.0\.1:9/.*, tried 6 times: .*Connection refused"):
+        prepare(BRIDGE, "http://127.0.0.1:9/set", tmp_path / "out")
+
+
 def test_what_is_not_there_and_what_is_refused_are_told_apart(server, tmp_path):
     (server.root / "box").mkdir()
     with pytest.raises(UserError, match=r"no features\.json there; a web server lists no folders"):
