@@ -171,7 +171,7 @@ def _check_pictures(spec: FeatureSpec, table: np.ndarray, payload: memoryview, o
     for step, (start, length) in enumerate(table.tolist()):
         try:
             if length:
-                pixels.check(payload[start - offset :][:length])
+                pixels.check(payload[start - offset :][:length], any_size=True)
         except WorldError as error:
             raise WorldError(f"{where}, key {spec.path!r}, step {step}, byte {start}: {error}") from error
 
@@ -271,7 +271,7 @@ def _vectors(
         value = value.get(name) if isinstance(value, dict) else None
     if not isinstance(value, np.ndarray) or len(value) != num_steps:
         raise UserError(f"record {record.name!r}: standardize did not keep {record.sentence_vector!r} with {num_steps} steps")
-    vectors = value.astype(np.float32).reshape(num_steps, spec.shape[0])
+    vectors = value.astype(np.float32).reshape(num_steps, spec.size)
     check_finite(vectors, f"{where}, key {record.sentence_vector!r}")
     return vectors
 

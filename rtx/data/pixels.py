@@ -100,9 +100,14 @@ class PixelFormat:
         metres = pixels.astype(np.float32) * np.float32(metres_per_unit)
         return np.where(np.isfinite(metres), metres, np.float32(0))
 
-    def check(self, data: bytes | memoryview) -> None:
-        """Decodes in full size. Raises WorldError if the bytes are damaged or the picture has not the declared shape."""
+    def check(self, data: bytes | memoryview, *, any_size: bool = False) -> None:
+        """Decodes in full size. Raises WorldError if the bytes are damaged, or the picture has not the declared shape.
+
+        `any_size`: as the loader, which takes it in any shape.
+        """
         pixels = self._array(data)
+        if any_size:
+            return
         declared = (*self.shape[:2], 3) if self.encoding == "picture" and self.shape[-1] == 4 else self.shape
         _check_shape(pixels.shape, declared, data)
 

@@ -9,13 +9,12 @@ tensorflow-datasets 4.9 writes itself.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rtx.data.tfrecord import masked_crc
+from rtx.data.tfrecord import frame
 from rtx.files import atomic, write_json
 
 TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
@@ -47,10 +46,7 @@ def write_shard(path: Path, examples: Iterable[Mapping[str, bytes]]) -> ShardCou
     with atomic(path) as file:
         for example in examples:
             payload = encode_example(example)
-            length = struct.pack("<Q", len(payload))
-            file.write(length + struct.pack("<I", masked_crc(length)))
-            file.write(payload)
-            file.write(struct.pack("<I", masked_crc(payload)))
+            file.writelines(frame(payload))
             num_examples, num_bytes = num_examples + 1, num_bytes + len(payload)
     return ShardCount(num_examples=num_examples, num_bytes=num_bytes)
 

@@ -16,6 +16,7 @@ import pytest
 from rtx.data.loader import one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepare import prepare
+from rtx.data.prepared import PreparedSet
 from rtx.data.simulated import SIMULATED
 from rtx.data.verify import verify
 from rtx.errors import UserError, WorldError
@@ -216,7 +217,7 @@ def test_a_shard_replaced_after_prepare(tmp_path):
     assert verify(again).num_problems == 0
     (source / SHARD).write_bytes(b"".join(other[:2]))
     with pytest.raises(WorldError, match=rf"{SHARD} has \d+ bytes, \d+ when it was prepared: it was replaced"):
-        again.split("train")
+        PreparedSet.open(tmp_path / "out").split("train")
 
 
 def test_by_default_one_episode_in_a_thousand_may_be_damaged(tmp_path):

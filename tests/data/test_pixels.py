@@ -84,6 +84,14 @@ def test_damage_and_other_shapes_are_found(form, data):
         form.check(data)
 
 
+def test_a_picture_of_another_size_can_be_loaded_though_it_is_not_as_described():
+    other = PixelFormat(encoding="picture", shape=(4, 7, 3), dtype="uint8")
+    data = png(np.zeros((4, 6, 3), np.uint8))
+    other.check(data, any_size=True)
+    with pytest.raises(WorldError, match=r"a picture of 4 x 6 x 3 \(\d+ bytes\), features\.json says 4 x 7 x 3"):
+        other.check(data)
+
+
 @pytest.mark.parametrize("encode", [encode_png, encode_jpeg])
 def test_damage_in_the_middle_of_a_picture_is_found(encode):
     """JPEG: where it breaks the code, which most places do; a bit that merely changes a colour leaves a valid picture."""
