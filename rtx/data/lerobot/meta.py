@@ -130,6 +130,13 @@ def read_parquet(path: Path, **options: Any) -> Any:
         raise WorldError(f"{path} cannot be read as parquet ({error}); is it a Git LFS pointer? fetch it again") from error
 
 
+def inside(root: Path, name: str) -> Path:
+    """A file of the data set. Raises WorldError for a name that leads out of its folder: the set may be a stranger's."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise WorldError(f"{root}: the data set names the file {name!r}, which lies outside of it")
+    return root / name
+
+
 def _feature(key: str, data: Mapping[str, Any]) -> LeRobotFeature:
     shape = tuple(int(n) for n in data["shape"])
     names = _names(data.get("names"))
@@ -153,11 +160,11 @@ def _episodes_v2(root: Path, info: Mapping[str, Any], videos: list[str]) -> Iter
         number = int(line["episode_index"])
         places = {"episode_index": number, "episode_chunk": number // int(info["chunks_size"])}
         clips = {
-            key: Clip(path=root / info["video_path"].format(video_key=key, **places), start_s=0.0, end_s=math.inf)
+            key: Clip(path=inside(root, info["video_path"].format(video_key=key, **places)), start_s=0.0, end_s=math.inf)
             for key in videos
         }
         yield LeRobotEpisode(
-            index=number, length=int(line["length"]), data=root / info["data_path"].format(**places), clips=clips
+            index=number, length=int(line["length"]), data=inside(root, info["data_path"].format(**places)), clips=clips
         )
 
 
@@ -170,14 +177,16 @@ def _episodes_v3(root: Path, info: Mapping[str, Any], videos: list[str]) -> Iter
             yield LeRobotEpisode(
                 index=int(row["episode_index"]),
                 length=int(row["length"]),
-                data=root / info["data_path"].format(chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]),
+                data=inside(
+                    root, info["data_path"].format(chunk_index=row["data/chunk_index"], file_index=row["data/file_index"])
+                ),
                 clips={key: _clip_v3(root, info, key, [row[f"videos/{key}/{part}"] for part in parts]) for key in videos},
             )
 
 
 def _clip_v3(root: Path, info: Mapping[str, Any], key: str, place: list[Any]) -> Clip:
     chunk, file, start, end = place
-    path = root / info["video_path"].format(video_key=key, chunk_index=chunk, file_index=file)
+    path = inside(root, info["video_path"].format(video_key=key, chunk_index=chunk, file_index=file))
     return Clip(path=path, start_s=float(start), end_s=float(end))
 
 

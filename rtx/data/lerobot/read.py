@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from rtx.data.lerobot.meta import Clip, LeRobotEpisode, LeRobotFeature, LeRobotSet, read_parquet
+from rtx.data.lerobot.meta import Clip, LeRobotEpisode, LeRobotFeature, LeRobotSet, inside, read_parquet
 from rtx.errors import UserError, WorldError
 from rtx.images import encode_jpeg
 
@@ -132,8 +132,8 @@ def _from_parquet(table: Any, feature: LeRobotFeature, root: Path, where: str) -
     found = []
     for row, cell in enumerate(_column(table, feature.key, where)):
         data, path = (cell or {}).get("bytes"), (cell or {}).get("path")
-        if not data and path and (root / path).is_file():
-            data = (root / path).read_bytes()
+        if not data and path and inside(root, path).is_file():
+            data = inside(root, path).read_bytes()
         if not data:
             raise WorldError(f"{where}, row {row}: no picture of {feature.key!r} ({path or 'neither bytes nor a path'})")
         found.append(data)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -110,3 +111,38 @@ def test_sets_we_cannot_read_say_why(tmp_path: Path):
         (root / "meta" / "info.json").write_text(json.dumps({**info, **change}))
         with pytest.raises(error, match=message):
             open_lerobot(root)
+
+
+def test_pictures_beside_the_parquet_file_and_none_from_elsewhere(tmp_path: Path):
+    root = write_set(tmp_path / "s", "v2.1")
+    found = open_lerobot(root)
+    path = found.episodes[2].data
+    table = pq.read_table(path)
+    at, rows = table.column_names.index(EMBEDDED), table[EMBEDDED].to_pylist()
+    (root / "images").mkdir()
+    (root / "images" / "3.png").write_bytes(rows[3]["bytes"])
+    for name, error in (("images/3.png", ""), ("../3.png", "lies outside of it"), ("images/none.png", "row 3: no picture of")):
+        (tmp_path / "3.png").write_bytes(rows[3]["bytes"])
+        cells = [{"bytes": None, "path": name} if i == 3 else cell for i, cell in enumerate(rows)]
+        pq.write_table(table.set_column(at, EMBEDDED, pa.array(cells, table[EMBEDDED].type)), path)
+        if error:
+            with pytest.raises(WorldError, match=error):
+                read_recording(found, found.episodes[2])
+        else:
+            assert read_recording(found, found.episodes[2]).pictures[EMBEDDED][3] == embedded_picture(2, 3)
+    info = json.loads((root / "meta" / "info.json").read_text())
+    (root / "meta" / "info.json").write_text(json.dumps({**info, "video_path": "/etc/{video_key}"}))
+    with pytest.raises(WorldError, match="lies outside of it"):
+        open_lerobot(root)
+
+
+@pytest.mark.parametrize(("told", "found"), [
+    ({"train": "0:2", "val": "2:3"}, {"train": range(2), "val": range(2, 3)}),
+    ({"train": "0:3", "test": "3:3"}, {"train": range(3)}),
+    ({"train": "80%", "val": "20%"}, {"train": range(3)}),
+])  # fmt: skip
+def test_splits_are_ranges_of_episodes(tmp_path: Path, told: dict[str, str], found: dict[str, range]):
+    root = write_set(tmp_path / "s", "v2.1")
+    info = json.loads((root / "meta" / "info.json").read_text())
+    (root / "meta" / "info.json").write_text(json.dumps({**info, "splits": told}))
+    assert open_lerobot(root).splits == found
