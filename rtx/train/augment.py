@@ -12,6 +12,7 @@ brightness is a factor and not a summand: a camera that is absent is black, and 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import jax
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8, UInt32
 
+from rtx.spec import Batch
 from rtx.train.config import AugmentConfig
 from rtx.train.state import named
 
@@ -30,6 +32,16 @@ Change = Callable[[UInt8[Array, "t h w 3"], jax.Array], UInt8[Array, "t h w 3"]]
 _RGB_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
 _YIQ_TO_RGB = np.linalg.inv(_RGB_TO_YIQ).astype(np.float32)
 _GREY = _RGB_TO_YIQ[0]
+
+
+def augment_batch(batch: Batch, key: jax.Array, config: AugmentConfig) -> Batch:
+    """`batch`, in device layout (`imitation.place`), with its pictures augmented; goals change as their sample's frames do."""
+    if batch.goal is None:
+        return dataclasses.replace(batch, images=augment(batch.images, batch.sample, key, config))
+    frames = {role: jnp.concatenate([batch.images[role], goal[:, None]], axis=1) for role, goal in batch.goal.items()}
+    changed = augment(frames, batch.sample, key, config)
+    images, goals = ({role: f[:, part] for role, f in changed.items()} for part in (slice(-1), -1))
+    return dataclasses.replace(batch, images=images, goal=goals)
 
 
 def augment(images: Images, sample: Samples, key: jax.Array, config: AugmentConfig) -> dict[str, UInt8[Array, "b t h w 3"]]:

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from rtx.models.protocol import Model
 from rtx.spec import Batch
-from rtx.train.augment import augment
+from rtx.train.augment import augment_batch
 from rtx.train.config import OptimizationConfig
 from rtx.train.state import TrainState, named, root_key
 
@@ -58,8 +58,7 @@ def make_step(model: Model, optimizer: optax.GradientTransformation, config: Opt
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         root = root_key(state)
-        images = augment(batch.images, batch.sample, named(root, "augment"), config.augment)
-        batch = dataclasses.replace(batch, images=images)
+        batch = augment_batch(batch, named(root, "augment"), config.augment)
         rng = jax.random.fold_in(named(root, "loss"), state.step)
         rest = {name: value for name, value in state.variables.items() if name != "params"}
 

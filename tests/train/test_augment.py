@@ -1,12 +1,15 @@
 """Augmentation: a draw belongs to (seed, sample, camera, operation) and to nothing else."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from rtx.train.augment import _crop, _hue_matrix, _recolour, augment, draws
+from rtx.spec import Batch
+from rtx.train.augment import _crop, _hue_matrix, _recolour, augment, augment_batch, draws
 from rtx.train.config import AugmentConfig
 
 OFF = AugmentConfig(shift_px=0, brightness=0.0, contrast=0.0, hue=0.0)
@@ -82,6 +85,20 @@ def test_black_stays_black_also_beside_real_frames():
     out = run({"primary": half_black})["primary"]
     assert not out[:, 0].any()
     assert out[:, 1].any()
+
+
+def test_a_goal_changes_as_the_frames_of_its_sample_do():
+    """A goal equal to the last frame stays equal to it; without goals the frames come out the same."""
+    rest = dict.fromkeys(("history_mask", "proprio", "text", "action", "action_mask", "embodiment"))
+    plain = Batch(images=IMAGES, image_mask={}, sample=NUMBERS, **rest)
+    goal = {role: image[:, -1] for role, image in IMAGES.items()}
+    both = jax.jit(lambda batch: augment_batch(batch, jax.random.key(0), ALL))
+    with_goal, without = both(dataclasses.replace(plain, goal=goal)), both(plain)
+    assert without.goal is None
+    for role in IMAGES:
+        np.testing.assert_array_equal(with_goal.goal[role], with_goal.images[role][:, -1])
+        assert np.abs(np.asarray(with_goal.images[role], int) - np.asarray(without.images[role], int)).max() <= 1  # fused anew
+        assert (np.asarray(with_goal.goal[role]) != goal[role]).any()
 
 
 def test_draws_are_independent_of_each_other_and_reproducible():
