@@ -27,7 +27,7 @@ from rtx.data.pixels import pixel_format
 from rtx.data.prepared import FORMAT, LANGUAGES, MANIFEST, SENTENCES
 from rtx.data.record import DatasetRecord, pixel_columns
 from rtx.data.sentences import SentenceVectors
-from rtx.data.shard import PartMeta, ShardTask, part_sentences, part_statistics, read_part
+from rtx.data.shard import PACKS, PartMeta, ShardTask, part_sentences, part_statistics, read_part
 from rtx.data.statistics import RunningStatistics
 from rtx.data.storage import relative
 from rtx.errors import WorldError
@@ -116,6 +116,8 @@ def merge(
         "statistics": to_json(statistics),
     }
     write_json(out / MANIFEST, manifest)
+    for path in {*(out / PACKS).glob("*")} - {task.pack for task in tasks}:  # of shards that the source has no more
+        path.unlink()
 
 
 def _rows(column: Path) -> Callable[[], Iterator[np.ndarray]]:

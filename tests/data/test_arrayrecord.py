@@ -139,6 +139,8 @@ def test_packs_are_made_once_and_missed_when_gone(tmp_path):
     prepare(RECORD, source, tmp_path / "out", num_workers=1)
     assert [path.stat().st_mtime_ns for path in packs] == written
     packs[0].unlink()
+    (tmp_path / "out" / "packs" / "train-00002-of-00003.tfrecord").touch()  # of a version that had more
     with pytest.raises(UserError, match="1 of 3 shards are not at"):
         PreparedSet.open(tmp_path / "out").split("train")
     assert prepare(RECORD, source, tmp_path / "out", num_workers=1).split("train").num_episodes == 6
+    assert sorted((tmp_path / "out").glob("packs/*")) == packs

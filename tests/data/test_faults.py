@@ -141,7 +141,7 @@ def test_strict_names_the_place_and_quarantine_counts(tmp_path, fault):
 
 
 def check_quarantine(source, out, message, lost):
-    """The others are all there, those lost are counted and the first is listed as the strict mode says it."""
+    """The others are all there, those lost are counted and the first is listed as the strict mode says it; verify knows."""
     prepared = prepare(RECORD, source, out, num_workers=1, quarantine=True, max_quarantined=0.6)
     counts = prepared.counts["train"]
     assert (counts["episodes"], counts["quarantined"], counts["empty"]) == (6, lost, 0)
@@ -149,6 +149,7 @@ def check_quarantine(source, out, message, lost):
     (reason,) = counts["reasons"]
     assert re.search(rf"(?s){SHARD}{message}", reason)
     assert batches(prepared) == (6 - lost) * 4
+    assert verify(prepared).num_problems == 0
 
 
 def batches(prepared):
