@@ -464,8 +464,8 @@ class Batch:
     image_mask: Mapping[str, Any]  # role -> bool [b, t]
     history_mask: Any  # bool [b, t]
     proprio: Any  # float32 [b, t, p]
-    text: Any  # int32 [b, l], 0 = padding
-    action: Any  # float32 [b, k, a]
+    text: Any  # int32 [b, l], 0 = padding: words; or float32 [b, s]: one vector for the whole instruction
+    action: Any  # float32 [b, k, a]: of the k steps ahead; or, where a loader was asked to, of the t frames of the history
     action_mask: Any  # bool [b, k, a]
     embodiment: Any  # int32 [b], position in Contract.embodiments
     sample: Any  # int64 [b], global sample number: which sample this is, for good

@@ -2,7 +2,7 @@
 
     (data set, window) --windows.py--> rows of the step table --+-- action, proprio --Normalizer--> model space
                                                                 +-- frames.py ---> uint8 RGB, each frame decoded once
-                                                                +-- instruction --tokenize, once per text--> int32
+                                                                +-- instruction --tokenize, once per text--> ids or vectors
 
 An `Assembler` is shared by all threads of a loader: it holds mapped tables, caches and a bounded number of open files.
 """
@@ -27,7 +27,7 @@ from rtx.errors import UserError
 from rtx.spec import RELATIVE_KINDS, Batch, Contract
 
 Tokenize = Callable[[Sequence[str]], np.ndarray]
-"""Texts to int32 [n, l], the same l always, 0 = padding (`rtx.models.text`)."""
+"""Texts to `Batch.text`, as wide always: int32 [n, l], 0 = padding, or float32 [n, s] (`rtx.models.text`)."""
 _MAX_TEXTS = 1 << 16  # tokenized texts that are kept, a few MB
 _GOAL_KEY = np.uint64(0x60A1)  # so that a sample's goal does not follow from its choice among several sentences
 PADDING_SAMPLE = -1
@@ -61,11 +61,15 @@ class Assembler:
         cache_bytes: int = 0,
         depth: Sequence[str] = (),
         goals: bool = False,
+        frame_actions: bool = False,
     ) -> None:
         """`cache_bytes`: decoded pictures stay in memory if those of the whole mixture fit into so many bytes.
 
-        `depth`: cameras whose depth maps come along; `goals`: a goal picture of every camera too.
+        `depth`: cameras whose depth maps come along; `goals`: a goal picture of every camera too. `frame_actions`: the
+        actions of the history's frames instead of those ahead.
         """
+        self._num_actions = contract.history if frame_actions else contract.chunk
+        self._frame_actions = frame_actions
         self.contract, self._depth, self._goals = contract, tuple(depth), goals
         mixture.warn_unsettled()
         roles, size = contract.roles, contract.image_size
@@ -82,7 +86,12 @@ class Assembler:
         self._texts = _Texts(tokenize)
         self._memory = PictureMemory(max_free=_MAX_FREE_PICTURES * len(roles))
         self._has_targets = any(entry.prepared.targets for entry in mixture.entries)
-        self._text_width = self._texts.tokens(mixture.entries[0].prepared.languages[:1] or ("",)).shape[1]
+        self._text = self._texts.tokens(mixture.entries[0].prepared.languages[:1] or ("",))[:1]
+        if self._has_targets and self._text.dtype != np.int32:
+            asked = ", ".join(entry.prepared.name for entry in mixture.entries if entry.prepared.targets)
+            raise UserError(
+                f"{asked} have answers to be spelled, and tokenize makes vectors; use a tokenizer, or leave them out"
+            )
 
     def empty(self, num_rows: int) -> Batch:
         """A batch to be filled. Its pictures hold anything until then: their memory is used again (`rtx.data.memory`)."""
@@ -93,12 +102,12 @@ class Assembler:
             image_mask={role: np.zeros((n, c.history), bool) for role in c.roles},
             history_mask=np.zeros((n, c.history), bool),
             proprio=np.zeros((n, c.history, sum(f.width for f in c.proprio)), np.float32),
-            text=np.zeros((n, self._text_width), np.int32),
-            action=np.zeros((n, c.chunk, c.action.width), np.float32),
-            action_mask=np.zeros((n, c.chunk, c.action.width), bool),
+            text=np.zeros((n, *self._text.shape[1:]), self._text.dtype),
+            action=np.zeros((n, self._num_actions, c.action.width), np.float32),
+            action_mask=np.zeros((n, self._num_actions, c.action.width), bool),
             embodiment=np.zeros(n, np.int32),
             sample=np.full(n, PADDING_SAMPLE, np.int64),
-            target=np.zeros((n, self._text_width), np.int32) if self._has_targets else None,
+            target=np.zeros((n, *self._text.shape[1:]), np.int32) if self._has_targets else None,
             depth={role: np.zeros(pixels[:-1], np.float32) for role in self._depth} or None,
             depth_mask={role: np.zeros((n, c.history), bool) for role in self._depth} or None,
             goal={role: self._memory.array((n, *c.image_size, 3)) for role in c.roles} if self._goals else None,
@@ -138,8 +147,9 @@ class Assembler:
         at = windows(table.episode_start, steps, history=self.contract.history, chunk=self.contract.chunk)
         batch.history_mask[rows] = at.history_mask
         batch.proprio[rows] = table.normalize_proprio(table.proprio[at.history])
-        batch.action[rows] = table.normalize_action(table.chunk(at))
-        batch.action_mask[rows] = at.chunk_mask[..., None] & table.action_mask
+        acted, known = (at.history, at.history_mask) if self._frame_actions else (at.chunk, at.chunk_mask)
+        batch.action[rows] = table.normalize_action(table.actions(acted, known))
+        batch.action_mask[rows] = known[..., None] & table.action_mask
         batch.text[rows] = self._texts.tokens(table.instructions(steps, plan.number))
         if table.target_id is not None:
             batch.target[rows] = self._texts.tokens(table.targets(steps, plan.number))
@@ -222,10 +232,10 @@ class _Table:
         columns += [column for _, offset, length in indexes for column in (offset, length)]
         return sum(column.nbytes for column in columns if column is not None)
 
-    def chunk(self, at: Windows) -> np.ndarray:
-        """Actions of the windows, physical; after the end of the episode the arm stands still: no motion, same gripper."""
-        actions = self.action[at.chunk]
-        actions[~at.chunk_mask[..., None] & self._is_relative] = 0
+    def actions(self, steps: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Of the windows, physical; outside the episode the arm stands still: no motion, same gripper."""
+        actions = self.action[steps]
+        actions[~known[..., None] & self._is_relative] = 0
         return actions
 
     def goals(self, steps: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -268,14 +278,15 @@ class _Texts:
         self._lock = threading.Lock()
 
     def tokens(self, texts: Sequence[str]) -> np.ndarray:
-        """int32 [n, l]. Raises UserError if `tokenize` gives anything else."""
+        """int32 or float32 [n, l]. Raises UserError if `tokenize` gives anything else."""
         with self._lock:
             new = [text for text in dict.fromkeys(texts) if text not in self._known]
             if new:
                 rows = np.asarray(self._tokenize(new))
-                if rows.ndim != 2 or len(rows) != len(new) or rows.dtype != np.int32:
+                if rows.ndim != 2 or len(rows) != len(new) or rows.dtype not in (np.int32, np.float32):
                     raise UserError(
-                        f"tokenize gave {rows.dtype}{list(rows.shape)} for {len(new)} texts, expected int32[{len(new)}, l]"
+                        f"tokenize gave {rows.dtype}{list(rows.shape)} for {len(new)} texts, expected int32[{len(new)}, l], "
+                        f"or float32[{len(new)}, s]"
                     )
                 if len(self._known) + len(new) > _MAX_TEXTS:
                     self._known = {text: self._known[text] for text in texts if text in self._known}

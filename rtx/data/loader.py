@@ -94,13 +94,15 @@ class Loader:
         cache_bytes: int = 0,
         depth: Sequence[str] = (),
         goals: bool = False,
+        frame_actions: bool = False,
     ) -> None:
         """`batch_size` is global: host i of n gets rows i/n to (i+1)/n of each batch, so the hosts' batches one after the
         other are the one-host batch. `start` is the first sample number. `num_threads` defaults to the cores this process
         may use. `cache_bytes` > 0 keeps decoded pictures if those of the whole mixture fit.
 
         `depth` asks for the depth maps of these cameras (`Batch.depth`), nearest pixel, at `image_size`; `goals` for a later
-        frame of the same episode (`Batch.goal`), drawn from the sample's own step to the last.
+        frame of the same episode (`Batch.goal`), drawn from the sample's own step to the last. `frame_actions` gives the
+        actions of the history's frames, [b, history, a], not the `chunk` ahead: for models that act at every frame.
 
         `image_mask` is True where that camera has a real frame at that time: False for history padding and absent cameras.
         Raises UserError for arguments that cannot work, all of them at once.
@@ -115,9 +117,10 @@ class Loader:
         self._share = _share(batch_size, host_index, num_hosts)
         self._prefetch = prefetch
         self._assembler = Assembler(
-            mixture, contract, split=split, tokenize=tokenize, cache_bytes=cache_bytes, depth=depth, goals=goals
-        )
-        self._fingerprint = _fingerprint(mixture.fingerprint(split), split, seed, contract)
+            mixture, contract, split=split, tokenize=tokenize, cache_bytes=cache_bytes, depth=depth, goals=goals,
+            frame_actions=frame_actions,
+        )  # fmt: skip
+        self._fingerprint = _fingerprint(mixture.fingerprint(split), split, seed, contract, frame_actions)
         self._next_sample = start
         self._pipeline: _Pipeline | None = None
 
@@ -205,6 +208,7 @@ def one_pass(
     num_threads: int | None = None,
     depth: Sequence[str] = (),
     goals: bool = False,
+    frame_actions: bool = False,
 ) -> Iterator[Batch]:
     """Every window of `split` once, data set after data set, for validation: the same batches at every call.
 
@@ -222,7 +226,9 @@ def one_pass(
     if problems or plan is None:
         raise UserError("loader: " + "; ".join(problems))
     contract = mixture.contract(roles=roles, image_size=image_size, history=history, chunk=chunk)
-    assembler = Assembler(mixture, contract, split=split, tokenize=tokenize, depth=depth, goals=goals)
+    assembler = Assembler(
+        mixture, contract, split=split, tokenize=tokenize, depth=depth, goals=goals, frame_actions=frame_actions
+    )
     share = _share(batch_size, host_index, num_hosts)
     plans = (plan[i + share.start : i + share.stop] for i in range(0, len(plan.number), batch_size))
     return _until_closed(_Pipeline(assembler, plans, num_threads or _available_cores(), prefetch=1))
@@ -294,8 +300,9 @@ def _share(batch_size: int, host_index: int, num_hosts: int) -> slice:
     return slice(batch_size * host_index // num_hosts, batch_size * (host_index + 1) // num_hosts)
 
 
-def _fingerprint(mixture: str, split: str, seed: int, contract: Contract) -> str:
-    parts = [mixture, split, seed, contract.roles, contract.image_size, contract.history, contract.chunk]
+def _fingerprint(mixture: str, split: str, seed: int, contract: Contract, frame_actions: bool) -> str:
+    chunk = "frames" if frame_actions else contract.chunk
+    parts = [mixture, split, seed, contract.roles, contract.image_size, contract.history, chunk]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -7,17 +7,18 @@ A weight is per sample: a set of weight 2 gives twice the samples of a set of we
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rtx.data.filters import NO_FILTERS, Filters, Kept, kept
 from rtx.data.order import Order, block_counts
 from rtx.data.prepared import PreparedSet
 from rtx.errors import UserError, unknown_name
-from rtx.spec import Contract, to_json
+from rtx.spec import Contract, Statistics, to_json
 
 log = logging.getLogger(__name__)
 _WARNED: set[str] = set()
@@ -25,11 +26,33 @@ _WARNED: set[str] = set()
 
 @dataclass(frozen=True, kw_only=True)
 class MixtureEntry:
-    """One data set of a mixture. `weight` > 0, relative to the others'; `filters` leave out some of its steps as samples."""
+    """One data set of a mixture. `weight` > 0, relative to the others'; `filters` leave out some of its steps as samples.
+
+    `bounds`: what model space -1 and 1 stand for in an action field ("delta_pos") or dimension ("delta_pos.0"), in its unit;
+    fields not named go by the quantiles of the data.
+    """
 
     prepared: PreparedSet
     weight: float = 1.0
     filters: Filters = NO_FILTERS
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def statistics(self) -> Statistics:
+        """What the contract promises: those of the data, with `bounds` in place of the quantiles they name."""
+        known = self.prepared.statistics
+        if not self.bounds:
+            return known
+        names = self.prepared.layout.action.dim_names
+        keys = [*dict.fromkeys(name.split(".")[0] for name in names), *names]
+        for key in self.bounds:
+            if key not in keys:
+                raise unknown_name(f"action field of {self.prepared.name!r} in bounds", key, keys)
+        q01, q99 = list(known.action.q01), list(known.action.q99)
+        for i, name in enumerate(names):
+            if (pair := self.bounds.get(name, self.bounds.get(name.split(".")[0]))) is not None:
+                q01[i], q99[i] = pair
+        return dataclasses.replace(known, action=dataclasses.replace(known.action, q01=tuple(q01), q99=tuple(q99)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +135,7 @@ class Mixture:
             chunk=chunk,
             embodiments={entry.prepared.name: entry.prepared.embodiment for entry in self.entries},
             layouts={entry.prepared.name: entry.prepared.layout for entry in self.entries},
-            statistics={entry.prepared.name: entry.prepared.statistics for entry in self.entries},
+            statistics={entry.prepared.name: entry.statistics for entry in self.entries},
         )
 
     def fingerprint(self, split: str) -> str:
@@ -120,7 +143,7 @@ class Mixture:
         parts = [
             (e.prepared.name, e.prepared.statistics.source, share, steps, to_json(e.filters))
             for e, share, steps in zip(self.entries, self.shares(), self.num_steps(split), strict=True)
-        ]
+        ] + [(e.prepared.name, sorted(e.bounds.items())) for e in self.entries if e.bounds]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def describe(self, split: str = "train") -> str:

@@ -38,5 +38,5 @@ def test_parts_join_in_order_and_bring_their_clashes():
 
 
 def test_a_number_that_is_not_finite_is_an_error_that_names_the_step():
-    with pytest.raises(WorldError, match="shard 3, step 1: .*not finite"):
+    with pytest.raises(WorldError, match=r"shard 3, step 1: .*not finite"):
         check_finite(rows([1, 0], [np.inf, 0]), "shard 3")
