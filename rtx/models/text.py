@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -19,6 +19,22 @@ from rtx.errors import UserError
 
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")  # letters and digits of any script, inner apostrophes kept
+
+
+@runtime_checkable
+class InstructionEncoder(Protocol):
+    """What a policy knows of instructions: how they become `Batch.text`, and which it cannot follow."""
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        """One row per text, all of one width: ids int32, or one vector float32."""
+
+    def check(self, text: str) -> None:
+        """Raises UserError for an instruction that cannot be encoded."""
+
+    def doubts(self, text: str) -> list[str]:
+        """What an operator should know about an instruction that can be: one line each."""
+
+    def to_json(self) -> dict[str, Any]: ...
 
 
 def words_of(text: str) -> list[str]:
@@ -72,6 +88,21 @@ class WordTokenizer:
     def unknown_words(self, texts: Iterable[str]) -> tuple[str, ...]:
         """The words of `texts` outside the vocabulary, each once, in order."""
         return tuple(dict.fromkeys(word for text in texts for word in words_of(text) if word not in self._ids))
+
+    def check(self, text: str) -> None:
+        """Raises UserError for a text without words."""
+        if not words_of(text):
+            raise UserError(f"the instruction {text!r} has no words; say what to do")
+
+    def doubts(self, text: str) -> list[str]:
+        """Words that were never learned, and whether the text is too long."""
+        lines = [
+            f"unknown word: word={word} (the policy was not trained with it and will guess)"
+            for word in self.unknown_words([text])
+        ]
+        if self.truncated([text]):
+            lines.append(f"instruction cut: max_words={self.max_length} instruction={text[:200]!r}")
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "words", "vocabulary": list(self.vocabulary), "max_length": self.max_length}

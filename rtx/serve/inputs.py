@@ -17,7 +17,7 @@ import numpy as np
 
 from rtx import images
 from rtx.errors import UserError, unknown_name
-from rtx.models.text import WordTokenizer, words_of
+from rtx.models.text import InstructionEncoder
 from rtx.spec import Batch, Contract, Embodiment, Layout, Normalizer, Observation
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Robot:
 class Inputs:
     """Checks observations against one contract and builds batches from them."""
 
-    def __init__(self, contract: Contract, tokenizer: WordTokenizer) -> None:
+    def __init__(self, contract: Contract, tokenizer: InstructionEncoder) -> None:
         self.contract = contract
         self._tokenizer = tokenizer
         self._robots = {name: _robot(contract, name, index) for index, name in enumerate(contract.embodiments)}
@@ -52,19 +52,27 @@ class Inputs:
         return self._robots[name]
 
     def check(self, observation: Observation, *, robot: str) -> None:
-        """Raises UserError with the first thing that does not fit; warns once for each word the policy never learned."""
+        """Raises UserError with the first thing that does not fit; warns once of each doubt about the instruction."""
         known = self.robot(robot)
         where = f"observation of {robot!r}"
         self._check_proprio(observation, known, where)
         self._check_images(observation, known, where)
-        if not words_of(observation.instruction):
-            raise UserError(f"{where}: the instruction {observation.instruction!r} has no words; say what to do")
-        self._warn_once(observation.instruction)
+        try:
+            self._tokenizer.check(observation.instruction)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        for doubt in self._tokenizer.doubts(observation.instruction):
+            self._once(doubt)
 
-    def batch(self, observations: Sequence[Observation], robots: Sequence[Robot], *, size: int) -> Batch:
-        """Checked observations as numpy arrays of leading size `size`; rows past the last repeat it. No action in it."""
+    def batch(
+        self, observations: Sequence[Observation], robots: Sequence[Robot], *, size: int, history: int | None = None
+    ) -> Batch:
+        """Checked observations as numpy arrays of leading size `size`; rows past the last repeat it. No action in it.
+
+        `history`: frames of it, None for the contract's.
+        """
         rows = [min(i, len(observations) - 1) for i in range(size)]
-        frames = [_last_frames(observation, self.contract.history) for observation in observations]
+        frames = [_last_frames(observation, history or self.contract.history) for observation in observations]
         shown = [(obs, robot, *frame) for obs, robot, frame in zip(observations, robots, frames, strict=True)]
         pictures = {role: [self._pictures(*one, role) for one in shown] for role in self.contract.roles}
         text = self._tokenizer.encode([observation.instruction for observation in observations])
@@ -133,12 +141,6 @@ class Inputs:
                     f"{where}: camera {role!r} has images {list(image.shape)} and mask {mask.dtype}{list(mask.shape)}, "
                     f"proprio has {steps} steps; expected uint8[{steps}, h, w, 3] and bool[{steps}]"
                 )
-
-    def _warn_once(self, instruction: str) -> None:
-        for word in self._tokenizer.unknown_words([instruction]):
-            self._once(f"unknown word: word={word} (the policy was not trained with it and will guess)")
-        if self._tokenizer.truncated([instruction]):
-            self._once(f"instruction cut: max_words={self._tokenizer.max_length} instruction={instruction[:200]!r}")
 
     def _once(self, message: str) -> None:
         # Bounded, because a server's clients choose the words.

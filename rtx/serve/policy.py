@@ -8,21 +8,26 @@ Batches are filled up to a few fixed sizes, so that only those are ever compiled
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
 from rtx.errors import UserError
-from rtx.models.protocol import Model, Variables
-from rtx.models.text import WordTokenizer
+from rtx.models.protocol import Memory, Model, Remembers, Variables
+from rtx.models.text import InstructionEncoder
 from rtx.serve.inputs import Inputs, Robot
 from rtx.spec import ActionChunk, Batch, Contract, Observation, to_json
+
+if TYPE_CHECKING:
+    from rtx.serve.session import Session
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 _SEED = 0  # of models that sample: the same observation gets the same answer, whatever was asked before
@@ -37,6 +42,7 @@ def load_policy(path: Path | str, *, step: int | None = None) -> Policy:
     Raises UserError where there is no checkpoint, WorldError where it is damaged.
     """
     from rtx.models.families import model_from_json  # each family brings its own layers: only where one is opened
+    from rtx.models.sentences import instructions_from_json
     from rtx.train.checkpoint import open_checkpoint
 
     checkpoint = open_checkpoint(path, step)
@@ -44,7 +50,7 @@ def load_policy(path: Path | str, *, step: int | None = None) -> Policy:
         model=model_from_json(checkpoint.model),
         variables=checkpoint.variables,
         contract=checkpoint.contract,
-        tokenizer=WordTokenizer.from_json(checkpoint.tokenizer),
+        tokenizer=instructions_from_json(checkpoint.tokenizer),
         name=str(checkpoint.path),
     )
 
@@ -53,7 +59,7 @@ class Policy:
     """A model, its variables and the contract it was trained under. Safe to call from several threads."""
 
     def __init__(
-        self, *, model: Model, variables: Variables, contract: Contract, tokenizer: WordTokenizer, name: str = "unnamed"
+        self, *, model: Model, variables: Variables, contract: Contract, tokenizer: InstructionEncoder, name: str = "unnamed"
     ) -> None:
         """`name` says which policy this is in reports and to clients: for a checkpoint its folder."""
         self.model, self.contract, self.tokenizer, self.name = model, contract, tokenizer, name
@@ -61,6 +67,9 @@ class Policy:
         self._variables = jax.device_put(variables)
         self._rng = jax.random.key(_SEED)
         self._act = jax.jit(model.act)
+        self._remember, self._act_again = None, None
+        if isinstance(model, Remembers):
+            self._remember, self._act_again = jax.jit(model.remember), jax.jit(model.act_again)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -110,6 +119,38 @@ class Policy:
             actions = self._infer(batch)[: len(known[part])]
             chunks += [self._chunk(*row) for row in zip(actions, observations[part], known[part], strict=True)]
         return chunks
+
+    def session(self, robot: str) -> Session:
+        """An episode of one robot: `session.act(observation)` with each new frame once, instead of the whole history."""
+        from rtx.serve.session import Session  # it knows policies
+
+        return Session(self, self._inputs.robot(robot).name)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the model keeps what it made of earlier frames."""
+        return self._remember is not None
+
+    def remember(self, past: Observation | None, now: Observation, *, robot: str) -> Memory:
+        """What the model keeps of the frames before `now` (None: the episode begins), told the instruction of `now`."""
+        assert self._remember is not None, "only for models that remember"
+        known = self._inputs.robot(robot)
+        if past is not None:
+            return self._remember(self._variables, self._inputs.batch([past], [known], size=1))
+        batch = self._inputs.batch([now], [known], size=1)
+        nothing = dataclasses.replace(
+            batch, history_mask=np.zeros_like(batch.history_mask),
+            image_mask={role: np.zeros_like(mask) for role, mask in batch.image_mask.items()},
+        )  # fmt: skip
+        return self._remember(self._variables, nothing)
+
+    def act_again(self, memory: Memory, now: Observation, *, robot: str) -> tuple[ActionChunk, Memory]:
+        """The answer to the one frame of `now` after what is remembered, and the memory with it; one compiled call."""
+        assert self._act_again is not None, "only for models that remember"
+        known = self._inputs.robot(robot)
+        batch = self._inputs.batch([now], [known], size=1, history=1)
+        actions, memory = self._act_again(self._variables, memory, batch, self._rng)
+        return self._chunk(np.asarray(actions)[0], now, known), memory
 
     def _infer(self, batch: Batch) -> np.ndarray:
         """Model space, float32 [b, k, a]."""

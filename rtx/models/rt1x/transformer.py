@@ -95,9 +95,11 @@ class CausalImageAttention(nn.Module):
         """`places`: of the rows, in the published sequence."""
         cfg, dtype, width = self.config, rows.dtype, rows.shape[-1]
         into = (width, cfg.num_heads, cfg.head_width)
-        query = HeadProjection(into, num_inputs=1, dtype=dtype, name="query")(rows)
-        key = HeadProjection(into, num_inputs=1, dtype=dtype, name="key")(images)
-        value = HeadProjection(into, num_inputs=1, dtype=dtype, name="value")(images)
+        query, key, value = (
+            # heads first: XLA's CPU backend multiplies such stacks of matrices twice as fast
+            HeadProjection(into, num_inputs=1, dtype=dtype, name=name)(x).transpose(0, 2, 1, 3)
+            for name, x in (("query", rows), ("key", images), ("value", images))
+        )
         drop = nn.Dropout(cfg.dropout, broadcast_dims=(0, 1), deterministic=not train)  # one draw for all heads and samples
         mixed: list[jax.Array] = []
         of_image = image_positions(cfg.history, cfg.tokens_per_image).reshape(-1)
@@ -105,18 +107,18 @@ class CausalImageAttention(nn.Module):
         for block in np.split(order, np.cumsum(sizes)[:-1]):
             seen = int(np.searchsorted(of_image, places[block].max(), side="right"))
             mask = jnp.asarray(of_image[:seen] <= places[block][:, None])
-            scores = jnp.einsum("bqeh,bseh->beqs", _take(query, block), key[:, :seen]).astype(jnp.float32)
+            scores = (_take(query, block, axis=2) @ key[:, :, :seen].swapaxes(2, 3)).astype(jnp.float32)
             probability = jax.nn.softmax(jnp.where(mask, scores / math.sqrt(cfg.head_width), -1e30), axis=-1)
-            mixed.append(jnp.einsum("beqs,bseh->bqeh", drop(probability).astype(dtype), value[:, :seen]))
-        together = _take(jnp.concatenate(mixed, 1), np.argsort(order))
+            mixed.append(drop(probability).astype(dtype) @ value[:, :, :seen])
+        together = _take(jnp.concatenate(mixed, 2), np.argsort(order), axis=2).transpose(0, 2, 1, 3)
         return HeadProjection((cfg.num_heads, cfg.head_width, width), num_inputs=2, dtype=dtype, name="out")(together)
 
 
-def _take(x: jax.Array, rows: np.ndarray) -> jax.Array:
-    """`x[:, rows]`, as a slice where it is one: no copy of rows that lie together."""
+def _take(x: jax.Array, rows: np.ndarray, axis: int = 1) -> jax.Array:
+    """The numbered rows, as a slice where they lie together: that copies nothing."""
     if np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
-        return x[:, rows[0] : rows[0] + len(rows)]
-    return x[:, rows]
+        return jax.lax.slice_in_dim(x, int(rows[0]), int(rows[-1]) + 1, axis=axis)
+    return jnp.take(x, rows, axis=axis)
 
 
 def blocks_of(places: np.ndarray, config: RT1XConfig) -> tuple[np.ndarray, list[int]]:
