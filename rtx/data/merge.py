@@ -35,10 +35,8 @@ from rtx.files import atomic, write_json
 from rtx.spec import Statistics, to_json
 
 log = logging.getLogger(__name__)
+_CHUNK_ROWS = 1 << 18  # of a column that is read once more
 _MAX_CLASHES = 20  # texts with several sentence vectors that are listed; all are counted
-
-
-_CHUNK_ROWS = 1 << 18
 
 
 @dataclass

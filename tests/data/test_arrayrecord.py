@@ -1,6 +1,7 @@
 """ArrayRecord files, whole and damaged. That TFDS's own are read: test_tfds_layout.py."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -90,6 +91,13 @@ def test_files_that_cannot_be_opened_say_why(tmp_path, change, message):
     path = write(tmp_path / "a", PAYLOADS)
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(WorldError, match=f"/a: .*{message}"):
+        count_array_records(path)
+
+
+def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
+    path = write(tmp_path / "a", PAYLOADS)
+    monkeypatch.setitem(sys.modules, "array_record.python", None)
+    with pytest.raises(UserError, match=r"pip install 'rtx-robotics\[arrayrecord\]'"):
         count_array_records(path)
 
 
