@@ -27,7 +27,7 @@ from rtx import progress
 from rtx.data.record import NO_ACTION, DatasetRecord, ImageKey
 from rtx.data.tfds_folder import ShardCount, shard_path, write_description, write_shard
 from rtx.errors import UserError, WorldError
-from rtx.files import disk_errors, read_json, write_json
+from rtx.files import atomic, disk_errors, read_json, write_json
 from rtx.images import decode
 from rtx.spec import CANONICAL_ARM, Camera, Embodiment, Limits
 
@@ -37,6 +37,12 @@ _FEATURES: Mapping[str, Literal["image", "text"]] = {"image": "image", "name": "
 _ANSWERS = ("suffix", "caption", "text")  # what the text to answer is called
 _EXAMPLES_PER_SHARD = 2048
 _MAX_LISTED = 20
+_RECORD_FILE = '''"""The record of {name}, for `rtx data prepare {name} SOURCE PREPARED --records THIS_FILE`."""
+
+from rtx.data.web import web_record
+
+RECORD = web_record("{name}")
+'''
 
 NO_ROBOT = Embodiment(
     name="no_robot",
@@ -102,7 +108,8 @@ def web_record(
 def import_web(
     annotations: Mapping[str, Path], images: Path, out: Path, *, name: str, strict: bool = True, num_threads: int | None = None
 ) -> Path:
-    """Writes `out/<name>/1.0.0` and returns it; does nothing if it is there with the same annotations.
+    """Writes `out/<name>/1.0.0` and returns it; does nothing if it is there with the same annotations. Beside it,
+    `out/<name>/record.py` is what `rtx data prepare NAME OUT PREPARED --records FILE` wants.
 
     `annotations`: split ("train", "val") -> JSONL. A line has "image" (below the folder `images`), "suffix" (or "caption")
     and perhaps "prefix". `strict`: missing or broken pictures and lines are named, and nothing is made; else they are left
@@ -136,6 +143,8 @@ def import_web(
     )
     for path in staging.glob("*.shard.json"):
         path.unlink()
+    with atomic(target.with_name("record.py")) as file:
+        file.write(_RECORD_FILE.format(name=name).encode())
     os.rename(staging, target)
     return target
 

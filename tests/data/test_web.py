@@ -13,6 +13,7 @@ from rtx.data import web
 from rtx.data.loader import Loader, one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepare import prepare
+from rtx.data.record import load_records
 from rtx.data.web import import_web, left_out, web_record
 from rtx.errors import UserError, WorldError
 from rtx.images import encode_jpeg, encode_png
@@ -73,7 +74,9 @@ def test_tensorflow_datasets_reads_the_bytes_unchanged(tmp_path: Path, monkeypat
 
 def web_set(tmp_path: Path):
     write_pictures(tmp_path)
-    return prepare(web_record("pictures_and_texts"), bring_in(tmp_path), tmp_path / "prepared", num_workers=1)
+    source = bring_in(tmp_path)
+    record = load_records(source.parent / "record.py")["pictures_and_texts"]
+    return prepare(record, source, tmp_path / "prepared", num_workers=1)
 
 
 def text_of(tokens: np.ndarray) -> str:

@@ -54,7 +54,7 @@ class _WriteRequest:
 
 
 def import_lerobot(source: Path, out: Path, *, name: str = "", num_threads: int | None = None) -> Path:
-    """Writes `out/<name>/1.0.0` and, unless it exists, `out/record.py`; returns the former. Does nothing if it is there.
+    """Writes `out/<name>/1.0.0` and, unless it exists, the set's `record_file`; returns the former. A finished set is kept.
 
     `name`: of the RLDS set, by default from the source folder's. Pictures embedded in parquet are kept byte for byte; video
     frames become JPEG of quality 95. Depth maps in videos are left out: lossy depth is none.
@@ -80,8 +80,15 @@ def import_lerobot(source: Path, out: Path, *, name: str = "", num_threads: int 
             _write_apart(_request(found, out, name, paths, files))
             advance(note="written")
         shutil.rmtree(staging)
-    write_starter(out / "record.py", found, name=name, paths=paths)
+    write_starter(record_file(out, name), found, name=name, paths=paths)
     return target
+
+
+def record_file(out: Path, name: str) -> Path:
+    """Where the record of `name` is or goes: record.py, unless that is another set's."""
+    first = out / "record.py"
+    is_others = first.exists() and f'name="{name}"' not in first.read_text()
+    return out / f"record_{name}.py" if is_others else first
 
 
 def _staging(out: Path, found: LeRobotSet, name: str) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rtx.data.lerobot import importer
-from rtx.data.lerobot.importer import import_lerobot
+from rtx.data.lerobot.importer import import_lerobot, record_file
 from rtx.data.lerobot.names import camera_roles, identifier
 from rtx.data.loader import one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
@@ -110,6 +110,13 @@ def test_what_was_decoded_is_not_decoded_again(tmp_path: Path, monkeypatch: pyte
     )
     assert import_lerobot(root, tmp_path / "out", num_threads=1).is_dir()
     assert read == [2]
+
+
+def test_two_sets_in_one_folder_keep_their_records(tmp_path: Path):
+    assert record_file(tmp_path, "cups") == tmp_path / "record.py"
+    (tmp_path / "record.py").write_text('RECORD = DatasetRecord(\n    name="cups",\n')
+    assert record_file(tmp_path, "cups") == tmp_path / "record.py"
+    assert record_file(tmp_path, "drawers") == tmp_path / "record_drawers.py"
 
 
 def test_names_and_roles():
