@@ -207,12 +207,12 @@ def _add_import(verbs: Verbs) -> None:
 
 
 def _import_lerobot(args: argparse.Namespace) -> None:
-    from rtx.data.lerobot.importer import import_lerobot
+    from rtx.data.lerobot.importer import import_lerobot, record_file
 
     done = import_lerobot(args.source, args.out, name=args.name)
-    name = done.parent.name
-    print(f"written: {done}\nits record to start from: {args.out / 'record.py'}")
-    print(f"next: rtx data prepare {name} {args.out} PREPARED --records {args.out / 'record.py'}")
+    record = record_file(args.out, done.parent.name)
+    print(f"written: {done}\nits record, to be gone through: {record}")
+    print(f"next: rtx data prepare {done.parent.name} {args.out} PREPARED --records {record}")
 
 
 def _import_web(args: argparse.Namespace) -> None:
@@ -222,3 +222,4 @@ def _import_web(args: argparse.Namespace) -> None:
     done = import_web(annotations, args.images, args.out, name=args.name, strict=not args.skip_broken)
     count, reasons = left_out(done)
     print("\n".join([f"written: {done}, {count:,} examples left out", *(f"  - {reason}" for reason in reasons[:5])]))
+    print(f"next: rtx data prepare {args.name} {args.out} PREPARED --records {done.parent / 'record.py'}")

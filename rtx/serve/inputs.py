@@ -42,7 +42,11 @@ class Inputs:
     def __init__(self, contract: Contract, tokenizer: InstructionEncoder) -> None:
         self.contract = contract
         self._tokenizer = tokenizer
-        self._robots = {name: _robot(contract, name, index) for index, name in enumerate(contract.embodiments)}
+        self._robots = {
+            name: _robot(contract, name, index)
+            for index, name in enumerate(contract.embodiments)
+            if contract.action_mask(name).any()  # pictures and questions without a robot are nobody to move
+        }
         self._warned: set[str] = set()
 
     def robot(self, name: str) -> Robot:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rtx.errors import UserError, WorldError
+from rtx.serve.inputs import Inputs
 from rtx.serve.policy import Policy
 from tests.small_policy import TOKENIZER, Echo, contract, echo_policy, observation, rt1_policy
 
@@ -202,3 +203,13 @@ def test_fresh_variables_from_its_own_blank_batch():
     fresh = policy.model.init(jax.random.key(1), policy.blank_batch())
     untrained = Policy(model=policy.model, variables=fresh, contract=policy.contract, tokenizer=policy.tokenizer)
     assert untrained.act(observation(), robot="sim_panda").actions.shape == (policy.contract.chunk, 8)
+
+
+def test_a_data_set_without_actions_is_nobody_to_move():
+    known = contract()
+    web = known.layouts["sim_iiwa"].without(*(field.name for field in known.layouts["sim_iiwa"].action.fields))
+    with_web = dataclasses.replace(known, layouts={**known.layouts, "sim_iiwa": web})
+    inputs = Inputs(with_web, TOKENIZER)
+    assert inputs.robot("sim_panda").index == 0
+    with pytest.raises(UserError, match="unknown robot 'sim_iiwa'"):
+        inputs.robot("sim_iiwa")
