@@ -149,7 +149,7 @@ def rtx_augmented(args: argparse.Namespace) -> Callable[[], int]:
     from rtx.train.imitation import place
 
     config, key = dataclasses.replace(AugmentConfig.octo(), uncropped=()), jax.random.key(0)
-    # Two programs: as one, XLA on the CPU (not on accelerators) crops three times over, once per channel.
+    # Two programs: as one, XLA on the CPU crops three times over, once per channel. Accelerators were not tried.
     move = jax.jit(lambda images, sample: moved(images, sample, key, config))
     recolour = jax.jit(lambda images, sample: recoloured(images, sample, key, config))
     loader = open_loader(args)

@@ -97,8 +97,8 @@ class PolicyClient:
         """The next actions of `robot`.
 
         `images[role]`: uint8 RGB `[h, w, 3]`, or the last t frames `[t, h, w, 3]`, oldest first, any size. `proprio`: `[p]` or
-        `[t, p]` as `hello["robots"][robot]["proprio"]` lists it. `image_mask[role]`: bool `[t]`, False for a lost frame; all True if left out.
-        `stamp_ns`: `time.monotonic_ns()` of the newest frame; now if left out.
+        `[t, p]` as `hello["robots"][robot]["proprio"]` lists it. `image_mask[role]`: bool `[t]`, False for a lost frame; all
+        True if left out. `stamp_ns`: `time.monotonic_ns()` of the newest frame; now if left out.
 
         Raises PolicyError where the server refuses, TimeoutError, ConnectionError where the connection is gone (make a new
         client), WireError for values that cannot be sent.

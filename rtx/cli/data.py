@@ -173,7 +173,7 @@ def _write_scenes(args: argparse.Namespace) -> None:
     from rtx.eval.sim.scenes import write_scenes
 
     out = write_scenes(args.out, args.scenes, seed=args.seed, num_workers=args.workers)
-    print(f"written: {out}\nnext: rtx data import web {out}/train.jsonl {out}/images OUT --val {out}/val.jsonl --name scenes")
+    print(f"written: {out}\nnext: rtx data import web {out}/train.jsonl {out} OUT --val {out}/val.jsonl --name scenes")
 
 
 def _write_sim(args: argparse.Namespace) -> None:
