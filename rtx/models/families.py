@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from rtx.errors import UserError, unknown_name
 from rtx.models.protocol import Model
@@ -12,26 +12,40 @@ from rtx.models.rt1.config import RT1Config
 from rtx.models.rt1.model import RT1
 from rtx.models.rt1x.config import RT1XConfig
 from rtx.models.rt1x.model import RT1X
+from rtx.models.rt1x_words.config import RT1XWordsConfig
+from rtx.models.rt1x_words.model import RT1XWords
 from rtx.spec import to_json
+
+Reads = Literal["words", "subwords", "sentences"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Family:
-    """One row of the table: the class of the config, and how a model is made from it."""
+    """One row of the table: the class of the config, how a model is made from it, and what it reads in place of a sentence.
+
+    "words", "subwords": numbers, `text_length` of them out of `text_vocabulary`; "sentences": a vector of `sentence_width`.
+    """
 
     config: type
     build: Callable[[Any], Model]
+    reads: Reads = "words"
 
 
 FAMILIES: Mapping[str, Family] = {
     "rt1": Family(config=RT1Config, build=RT1),
-    "rt1x": Family(config=RT1XConfig, build=RT1X),
+    "rt1x": Family(config=RT1XConfig, build=RT1X, reads="sentences"),
+    "rt1x_words": Family(config=RT1XWordsConfig, build=RT1XWords, reads="subwords"),
 }
 
 
 def build_model(config: Any) -> Model:
     """The model a config describes, by the config's type. Raises UserError for a type outside the table."""
     return FAMILIES[_family_of(config)].build(config)
+
+
+def reads(config: Any) -> Reads:
+    """What the model of a config reads in place of a sentence."""
+    return FAMILIES[_family_of(config)].reads
 
 
 def model_to_json(model: Model) -> dict[str, Any]:

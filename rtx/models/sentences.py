@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rtx.errors import UserError, unknown_name
+from rtx.models.subwords import SubwordTokenizer
 from rtx.models.text import InstructionEncoder, WordTokenizer
 
 
@@ -86,4 +87,6 @@ class SentenceTable:
 
 def instructions_from_json(data: Mapping[str, Any]) -> InstructionEncoder:
     """What a checkpoint's tokenizer.json describes. Raises UserError for a kind that is not known."""
+    if data.get("kind") == "subwords":
+        return SubwordTokenizer.from_json(data)
     return SentenceTable.from_json(data) if data.get("kind") == "sentences" else WordTokenizer.from_json(data)

@@ -56,7 +56,9 @@ def moved(images: Images, sample: Samples, key: jax.Array, config: AugmentConfig
 
     def one(frames: UInt8[Array, "t h w 3"], key: jax.Array, crops: bool) -> UInt8[Array, "t h w 3"]:
         if config.shift_px:
-            frames = _shift(frames, named(key, "shift"), config.shift_px)
+            frames = _shift(frames, named(key, "shift"), (config.shift_px, config.shift_px), mode="edge")
+        if any(config.pad_px):
+            frames = _shift(frames, named(key, "pad"), config.pad_px, mode="constant")
         return _crop(frames, draws(key, config)) if crops else frames
 
     return _per_camera(images, keys, lambda role: lambda f, k: one(f, k, cropped and role not in config.uncropped))
@@ -100,10 +102,11 @@ def _per_camera(images: Images, keys: jax.Array, change: Callable[[str], Change]
     }
 
 
-def _shift(frames: UInt8[Array, "t h w 3"], key: jax.Array, largest: int) -> UInt8[Array, "t h w 3"]:
-    """Moved by up to `largest` pixels, the edge repeated."""
-    padded = jnp.pad(frames, ((0, 0), (largest, largest), (largest, largest), (0, 0)), mode="edge")
-    y, x = jax.random.randint(key, (2,), 0, 2 * largest + 1)
+def _shift(frames: UInt8[Array, "t h w 3"], key: jax.Array, largest: tuple[int, int], *, mode: str) -> UInt8[Array, "t h w 3"]:
+    """Moved by up to so many rows and columns; `mode`: the edge repeated, or constant black."""
+    rows, columns = largest
+    padded = jnp.pad(frames, ((0, 0), (rows, rows), (columns, columns), (0, 0)), mode=mode)
+    y, x = jax.random.randint(key, (2,), 0, 2 * jnp.array(largest) + 1)
     return jax.lax.dynamic_slice(padded, (0, y, x, 0), frames.shape)
 
 

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from rtx.data.filters import NO_FILTERS, Filters
 from rtx.errors import UserError
@@ -56,6 +56,9 @@ class DataConfig:
     chunk: int = 1  # actions predicted at once
     batch_size: int = 32  # samples of one step, over all hosts
     seed: int = 0  # of the order of samples
+    bounds: Literal["quantiles", "rt1x"] = "quantiles"  # what -1 and 1 mean to the model: each set's q01 and q99, or RT-1-X's
+    frame_actions: bool = False  # train on the action of every frame of the history, not on `chunk` ahead
+    sentences: str = ""  # table of sentence vectors of texts whose data set stores none (`rtx.models.use_encoder`)
     balance: bool = False  # weights times the number of steps (Octo, OpenVLA) instead of per sample (RT-X)
     filters: Filters = NO_FILTERS  # steps that are not drawn
     cache_bytes: int = 0  # decoded frames kept in memory; 0 = none
@@ -72,6 +75,8 @@ class DataConfig:
         if min(self.image_size) < 8:
             found.append(f"data.image_size {self.image_size} must be at least 8 x 8 pixels")
         found += _below(self, "data", 1, "history", "chunk", "batch_size")
+        if self.frame_actions and self.chunk != 1:
+            found.append(f"data.chunk {self.chunk} must be 1 with data.frame_actions: one action a frame")
         if self.num_threads is not None and self.num_threads < 1:
             found.append(f"data.num_threads {self.num_threads} must be at least 1, or none")
         return found + _below(self, "data", 0, "seed", "cache_bytes")
@@ -84,6 +89,7 @@ class AugmentConfig:
     shift_px: int = 4  # largest shift in each direction
     crop_scale: tuple[float, float] = (1.0, 1.0)  # area of a random crop, as a share of the picture's; 1,1 = no crop
     crop_ratio: tuple[float, float] = (1.0, 1.0)  # its aspect ratio, in units of the picture's
+    pad_px: tuple[int, int] = (0, 0)  # black rows above and below, columns left and right; then a random crop
     uncropped: tuple[str, ...] = ()  # roles whose pictures are not cropped
     brightness: float = 0.2  # factor in 1 - x .. 1 + x
     contrast: float = 0.2  # factor in 1 - x .. 1 + x, about the image's mean
@@ -98,10 +104,17 @@ class AugmentConfig:
             brightness=0.1, contrast=0.1, saturation=0.1, hue=0.05,
         )  # fmt: skip
 
+    @classmethod
+    def rt_x(cls) -> AugmentConfig:
+        """RT-1-X's, for pictures of 256 x 320: moved by up to 20 rows and 50 columns, no colours (its training notebook)."""
+        return cls(shift_px=0, pad_px=(20, 50), brightness=0.0, contrast=0.0, hue=0.0)
+
     def problems(self) -> list[str]:
         found = _below(self, "train.augment", 0, "shift_px", "brightness", "contrast", "saturation", "hue")
         if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
             found.append(f"train.augment.crop_scale {self.crop_scale} must be two rising numbers above 0 and up to 1")
+        if min(self.pad_px) < 0:
+            found.append(f"train.augment.pad_px {self.pad_px} must be at least 0")
         if not 0 < self.crop_ratio[0] <= self.crop_ratio[1] < math.inf:
             found.append(f"train.augment.crop_ratio {self.crop_ratio} must be two rising numbers above 0")
         return found + _above(self, "train.augment", 1, "brightness", "contrast", "saturation", "hue")
@@ -115,6 +128,7 @@ class OptimizationConfig:
     final_lr: float = 0.0  # share of `lr` at the end of the cosine
     weight_decay: float = 1e-4  # on matrices and kernels only, not on biases and scales
     betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8  # of AdamW
     clip_norm: float | None = 1.0  # of the gradient; none = no clipping
     ema: float | None = None  # decay of averaged parameters; none = not kept. They are evaluated and served when kept
     max_nonfinite: int = 20  # updates skipped in a row before the run stops
@@ -129,6 +143,8 @@ class OptimizationConfig:
             found.append(f"train.warmup_steps {self.warmup_steps} must be below train.num_steps {self.num_steps}")
         if not all(0 <= beta < 1 for beta in self.betas):
             found.append(f"train.betas {self.betas} must be in [0, 1)")
+        if not self.eps > 0:
+            found.append(f"train.eps {self.eps} must be above 0")
         if self.clip_norm is not None and not self.clip_norm > 0:
             found.append(f"train.clip_norm {self.clip_norm} must be above 0, or none")
         if self.ema is not None and not 0 < self.ema < 1:
@@ -206,10 +222,10 @@ def fingerprint(config: TrainConfig) -> str:
 
 FREE = (
     "run.log_every", "run.eval_every", "run.eval_samples", "run.save_every", "run.keep", "data.cache_bytes", "data.num_threads",
-    "data.sets.*.prepared", "data.sets.*.source",
+    "data.sets.*.prepared", "data.sets.*.source", "data.sentences",
 )  # fmt: skip
 """Leaves that may change when a run is resumed: the parameters that come out do not depend on them (where data lie is
-free because what they hold is checked by the loader's fingerprint)."""
+free because what they hold is checked by the loader's fingerprint and the tokenizer's)."""
 
 
 def _is_free(path: str) -> bool:

@@ -42,7 +42,7 @@ def make_schedule(config: OptimizationConfig) -> optax.Schedule:
 def make_optimizer(config: OptimizationConfig) -> optax.GradientTransformation:
     clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
     b1, b2 = config.betas
-    adamw = optax.adamw(make_schedule(config), b1=b1, b2=b2, weight_decay=config.weight_decay, mask=_decayed)
+    adamw = optax.adamw(make_schedule(config), b1=b1, b2=b2, eps=config.eps, weight_decay=config.weight_decay, mask=_decayed)
     return optax.chain(clip, adamw)
 
 

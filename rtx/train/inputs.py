@@ -13,37 +13,38 @@ import numpy as np
 from rtx.data.catalogue import find
 from rtx.data.loader import Loader, one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
+from rtx.data.oxe.rt1x_bounds import RT1X_BOUNDS
 from rtx.data.prepare import prepare
 from rtx.data.prepared import PreparedSet
 from rtx.data.storage import location
 from rtx.errors import UserError
-from rtx.models.text import WordTokenizer
+from rtx.models.text import InstructionEncoder
 from rtx.spec import Batch, Contract
 from rtx.train.cache import cache_dir
 from rtx.train.config import DataSet, TrainConfig
+from rtx.train.instructions import instruction_encoder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
     mixture: Mixture
-    tokenizer: WordTokenizer
+    tokenizer: InstructionEncoder
     contract: Contract
 
 
 def open_inputs(config: TrainConfig) -> Inputs:
     """Opens (and first prepares, where asked to) every data set. Raises UserError for a set that is not where it should be."""
     sets = [_open_set(one, f"data.sets.{i}") for i, one in enumerate(config.data.sets)]
-    filters = config.data.filters
+    filters, bounds = config.data.filters, RT1X_BOUNDS if config.data.bounds == "rt1x" else {}
     entries = tuple(
-        MixtureEntry(prepared=s, weight=one.weight, filters=filters) for s, one in zip(sets, config.data.sets, strict=True)
+        MixtureEntry(prepared=s, weight=one.weight, filters=filters, bounds=bounds.get(s.name, {}))
+        for s, one in zip(sets, config.data.sets, strict=True)
     )
     mixture = Mixture(entries=entries, balance=config.data.balance)
     _check_fit(config, mixture)
     return Inputs(
         mixture=mixture,
-        tokenizer=WordTokenizer.from_texts(
-            mixture.languages, max_length=config.model.text_length, max_words=config.model.text_vocabulary - 2
-        ),
+        tokenizer=instruction_encoder(config, mixture),
         contract=mixture.contract(
             roles=config.data.roles, image_size=config.data.image_size, history=config.data.history, chunk=config.data.chunk
         ),
@@ -74,10 +75,9 @@ def _check_fit(config: TrainConfig, mixture: Mixture) -> None:
             f"no data set has held-out episodes ({', '.join(mixture.names)}); prepare again, or set run.eval_samples=0"
         )
     names = [entry.prepared.name for entry in mixture.entries]
-    if len(names) > config.model.max_embodiments:
-        raise UserError(
-            f"model.max_embodiments {config.model.max_embodiments} is less than the {len(names)} data sets: {names}"
-        )
+    model = config.model
+    if len(names) > getattr(model, "max_embodiments", len(names)):  # not every model tells robots apart
+        raise UserError(f"model.max_embodiments {model.max_embodiments} is less than the {len(names)} data sets: {names}")
 
 
 def train_batches(inputs: Inputs, config: TrainConfig) -> Loader:
@@ -98,19 +98,21 @@ def validation_batches(inputs: Inputs, config: TrainConfig) -> Iterator[Batch]:
 def _shape(inputs: Inputs, config: TrainConfig) -> dict[str, Any]:
     data = config.data
     same = {name: getattr(data, name) for name in ("batch_size", "history", "chunk", "roles", "image_size", "num_threads")}
-    return {**same, "tokenize": inputs.tokenizer.encode}
+    return {**same, "tokenize": inputs.tokenizer.encode, "frame_actions": data.frame_actions}
 
 
-def empty_batch(contract: Contract, text_length: int, batch_size: int) -> Batch:
+def empty_batch(inputs: Inputs, config: TrainConfig, batch_size: int) -> Batch:
     """A batch of zeros with the loader's shapes and dtypes: what a model is initialised from."""
-    b, t, k, a = batch_size, contract.history, contract.chunk, contract.action.width
+    contract = inputs.contract
+    b, t, a = batch_size, contract.history, contract.action.width
+    k = t if config.data.frame_actions else contract.chunk
     p = sum(field.width for field in contract.proprio)
     return Batch(
         images={role: np.zeros((b, t, *contract.image_size, 3), np.uint8) for role in contract.roles},
         image_mask={role: np.ones((b, t), bool) for role in contract.roles},
         history_mask=np.ones((b, t), bool),
         proprio=np.zeros((b, t, p), np.float32),
-        text=np.zeros((b, text_length), np.int32),
+        text=np.zeros_like(inputs.tokenizer.encode([""] * b)),
         action=np.zeros((b, k, a), np.float32),
         action_mask=np.ones((b, k, a), bool),
         embodiment=np.zeros(b, np.int32),

@@ -25,7 +25,7 @@ import rtx
 from rtx import progress
 from rtx.data.loader import Loader, LoaderState
 from rtx.errors import UserError, WorldError
-from rtx.models.families import build_model, model_to_json
+from rtx.models.families import build_model, model_to_json, reads
 from rtx.models.protocol import Model
 from rtx.spec import to_json
 from rtx.train import checkpoint, imitation, pytree
@@ -97,7 +97,7 @@ def _restore_or_init(
     Raises UserError where the data are not those of the run.
     """
     optimizer = imitation.make_optimizer(config.train)
-    example = empty_batch(inputs.contract, config.model.text_length, batch_size=1)
+    example = empty_batch(inputs, config, batch_size=1)
     init = partial(init_state, model, optimizer, seed=config.run.seed, ema=config.train.ema is not None)
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     target = pytree.abstract(to_tree(jax.eval_shape(init, example)), here)
@@ -175,6 +175,6 @@ def _first_lines(config: TrainConfig, inputs: Inputs, loader: Loader, state: Tra
     for row in describe(inputs):
         log.info("data set: name=%s share=%.4g episodes=%d steps=%d", row["name"], row["share"], row["episodes"], row["steps"])
     log.info("loader: %s", loader.memory())
-    log.info("words: known=%d", inputs.tokenizer.size - 2)
+    log.info("instructions: texts=%d read_as=%s", len(inputs.mixture.languages), reads(config.model))
     log.info("parameters: count=%d", pytree.num_elements(state.variables["params"]))
     log.info("start: step=%d of %d %s", start, config.train.num_steps, "resumed" if start else "new run")

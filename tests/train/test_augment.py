@@ -167,3 +167,16 @@ def test_ranges_that_cannot_be_are_refused():
     for wrong in ({"crop_scale": (0.9, 0.8)}, {"crop_scale": (0.5, 1.5)}, {"crop_ratio": (0.0, 1.0)}, {"saturation": 2.0}):
         (problem,) = AugmentConfig(**wrong).problems()
         assert next(iter(wrong)) in problem
+
+
+def test_padding_is_black_and_moves_rows_and_columns_apart():
+    """RT-X: up to 2 rows and 5 columns of black come in, all frames of a sample alike."""
+    ones = np.full((64, 2, 16, 12, 3), 255, np.uint8)
+    padded = dataclasses.replace(AugmentConfig.rt_x(), pad_px=(2, 5))
+    numbers = np.stack([np.arange(64), np.zeros(64)], -1).astype(np.uint32)
+    out = run({"primary": ones}, numbers, padded)["primary"]
+    np.testing.assert_array_equal(out[:, 0], out[:, 1])
+    black_rows, black_columns = (out[:, 0, :, :, 0] == 0).all(2).sum(1), (out[:, 0, :, :, 0] == 0).all(1).sum(1)
+    assert sorted(set(black_rows.tolist())) == [0, 1, 2]
+    assert sorted(set(black_columns.tolist())) == [0, 1, 2, 3, 4, 5]
+    assert set(np.unique(out)) == {0, 255}

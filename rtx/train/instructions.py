@@ -1,0 +1,80 @@
+"""What a model reads in place of a sentence, made from the texts of the mixture it is trained on.
+
+family reads    front end                     Batch.text
+"words"         rtx.models.text               int32, word numbers
+"subwords"      rtx.models.subwords           int32, numbers of pieces of words
+"sentences"     rtx.models.sentences          float32, one vector: what the data sets store, and a table of more texts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from rtx.data.mixture import Mixture
+from rtx.errors import UserError
+from rtx.files import read_json
+from rtx.models.families import reads
+from rtx.models.sentences import SentenceTable
+from rtx.models.subwords import SubwordTokenizer
+from rtx.models.text import InstructionEncoder, WordTokenizer
+from rtx.train.config import TrainConfig
+
+STORED = "universal-sentence-encoder"
+"""What computed the vectors that data sets store."""
+
+
+def instruction_encoder(config: TrainConfig, mixture: Mixture) -> InstructionEncoder:
+    """The front end of `config.model`. Raises UserError for instructions that it cannot be given."""
+    kind, model = reads(config.model), config.model
+    if kind == "sentences":
+        more = SentenceTable.from_json(read_json(Path(config.data.sentences))) if config.data.sentences else None
+        return sentence_table(mixture, more=more, width=model.sentence_width)
+    if kind == "subwords":
+        return SubwordTokenizer.from_texts(mixture.languages, size=model.text_vocabulary, max_length=model.text_length)
+    return WordTokenizer.from_texts(mixture.languages, max_length=model.text_length, max_words=model.text_vocabulary - 2)
+
+
+def sentence_table(mixture: Mixture, *, more: SentenceTable | None, width: int) -> SentenceTable:
+    """Every instruction of the mixture with its stored vector, and the rows of `more`, which go first.
+
+    Of texts that differ in upper case or spaces only the first counts. Raises UserError for texts without a vector.
+    """
+    rows: dict[str, tuple[str, np.ndarray]] = {}
+    missing: dict[str, list[str]] = {}
+    for name, text, vector in _vectors(mixture, more):
+        key = " ".join(text.lower().split())
+        if vector is not None and key:
+            rows.setdefault(key, (text, vector))
+        elif key:
+            missing.setdefault(name, []).append(text)
+    lacking = {name: [text for text in texts if " ".join(text.lower().split()) not in rows] for name, texts in missing.items()}
+    if any(lacking.values()):
+        raise UserError(_no_vectors({name: texts for name, texts in lacking.items() if texts}))
+    vectors = [vector for _, vector in rows.values()]
+    if odd := sorted({len(vector) for vector in vectors} - {width}):
+        raise UserError(f"the data sets' sentence vectors have {odd[0]} numbers, model.sentence_width is {width}")
+    stacked = np.stack(vectors) if vectors else np.zeros((0, width), np.float32)
+    return SentenceTable(tuple(text for text, _ in rows.values()), stacked, encoder=more.encoder if more else STORED)
+
+
+def _vectors(mixture: Mixture, more: SentenceTable | None) -> Iterator[tuple[str, str, np.ndarray | None]]:
+    """Data set, text, and its vector if it has one."""
+    if more is not None:
+        yield from (("", text, vector) for text, vector in zip(more.texts, more.vectors, strict=True))
+    for prepared in (entry.prepared for entry in mixture.entries):
+        stored = prepared.sentences
+        for i, text in enumerate(prepared.languages):
+            has_one = stored is not None and not np.isnan(stored[i]).any()
+            yield prepared.name, text, np.asarray(stored[i]) if has_one and stored is not None else None
+
+
+def _no_vectors(lacking: dict[str, list[str]]) -> str:
+    sets = "; ".join(f"{name} {len(texts):,}, the first is {texts[0]!r}" for name, texts in lacking.items())
+    return (
+        f"this model reads an instruction as one vector, and some have none: {sets}. Encode them with the Universal Sentence "
+        "Encoder into a table (rtx.models.use_encoder) and name it in data.sentences, leave those data sets out, or train "
+        "a model that reads pieces of words (family rt1x_words)"
+    )
