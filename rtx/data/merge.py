@@ -98,7 +98,7 @@ def merge(
         "layout": to_json(record.layout),
         "targets": list(record.targets),
         "choices": dict(record.choices),
-        "unsettled": {switch.name: switch.question for switch in record.unsettled()},
+        "unsettled": {switch.name: f"{switch.question} {switch.default}" for switch in record.unsettled()},
         "images": {
             role: {"path": key.path, "channel_order": key.channel_order, **_pixels(record, source, key.path)}
             for role, key in record.images.items()

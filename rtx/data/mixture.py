@@ -19,6 +19,7 @@ from rtx.data.order import Order, block_counts
 from rtx.data.prepared import PreparedSet
 from rtx.errors import UserError, unknown_name
 from rtx.spec import Contract, Statistics, to_json
+from rtx.tables import text_table
 
 log = logging.getLogger(__name__)
 _WARNED: set[str] = set()
@@ -120,7 +121,7 @@ class Mixture:
         for prepared in (entry.prepared for entry in self.entries):
             if prepared.unsettled and prepared.fingerprint not in _WARNED:
                 _WARNED.add(prepared.fingerprint)
-                assumed = "; ".join(f"{question} (--choose {name}=...)" for name, question in prepared.unsettled.items())
+                assumed = "; ".join(f"{text} (--choose {name}=...)" for name, text in prepared.unsettled.items())
                 log.warning(f"{prepared.name}: assumed where its sources disagree: {assumed}; see rtx data info")
 
     def contract(self, *, roles: Sequence[str], image_size: tuple[int, int], history: int, chunk: int) -> Contract:
@@ -149,12 +150,12 @@ class Mixture:
     def describe(self, split: str = "train") -> str:
         """A table for people: per data set, episodes and steps of `split`, share asked for and realised, cameras."""
         counts = block_counts(self.names, self.shares())
-        lines = [f"{'data set':24} {'episodes':>8} {'samples':>9} {'share':>7} {'realised':>8}  cameras"]
+        rows, notes = [], []
         for entry, part, share, count in zip(self.entries, self.kept(split), self.shares(), counts, strict=True):
+            name, roles = entry.prepared.name, ", ".join(entry.prepared.roles)
             num_episodes = entry.prepared.splits.get(split, {"num_episodes": 0})["num_episodes"]
-            lines.append(
-                f"{entry.prepared.name:24} {num_episodes:8,} {part.num_steps:9,} {share:7.2%} {count / counts.sum():8.2%}"
-                f"  {', '.join(entry.prepared.roles)}"
-            )
-            lines += [f"{'':24} {n:,} steps left out: {name}" for name, n in part.dropped.items()]
-        return "\n".join(lines)
+            realised = f"{count / counts.sum():.2%}"
+            rows.append([name, f"{num_episodes:,}", f"{part.num_steps:,}", f"{share:.2%}", realised, roles])
+            notes += [f"{name}: {n:,} steps left out: {reason}" for reason, n in part.dropped.items()]
+        head = ["data set", "episodes", "samples", "share", "realised", "cameras"]
+        return "\n".join([text_table(head, rows), *notes])

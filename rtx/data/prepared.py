@@ -136,7 +136,7 @@ class PreparedSet:
     images: Mapping[str, Mapping[str, Any]]  # role -> {"path", "channel_order", ...}, how they are stored: `rtx.data.pixels`
     layout: Layout
     choices: Mapping[str, str]  # switches of the record that were set
-    unsettled: Mapping[str, str]  # switch -> question, of those left at their default
+    unsettled: Mapping[str, str]  # switch -> question and the default that was taken
     counts: Mapping[str, Mapping[str, Any]]
     splits: Mapping[str, Mapping[str, Any]]
     shards: tuple[Mapping[str, Any], ...]
