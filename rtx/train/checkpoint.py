@@ -112,6 +112,36 @@ def save(root: Path, *, step: int, state: Mapping[str, Any], side: SideFiles, ke
     return final
 
 
+def copy_with_tokenizer(folder: Path, run: Path, tokenizer: Mapping[str, Any]) -> Path:
+    """The checkpoint in `folder` with another tokenizer, as a checkpoint of the run folder `run`. Returns the copy.
+
+    Its arrays are the same files where the file system can link them. Raises UserError where that step is there already.
+    """
+    root = run / "checkpoints"
+    final, saving = root / folder.name, root / f".saving-{folder.name}"
+    if final.exists():
+        raise UserError(f"{final} is there already; give a new folder")
+    with disk_errors(root):
+        try:
+            shutil.copytree(folder, saving, copy_function=_link_or_copy)
+            for name in ("tokenizer.json", "manifest.json"):
+                (saving / name).unlink()  # they may be links
+            write_json(saving / "tokenizer.json", tokenizer)
+            _write_manifest(saving, read_json(folder / "manifest.json")["step"])
+            os.rename(saving, final)
+            _sync_folder(root)
+        finally:
+            shutil.rmtree(saving, ignore_errors=True)
+    return final
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)
+
+
 def _check_space(root: Path, state: Mapping[str, Any]) -> None:
     """Before Orbax finds out: it fails cleanly too, but with a thousand lines of its threads' tracebacks on the log."""
     needed = int(1.05 * sum(leaf.nbytes for leaf in pytree.flatten(state).values())) + _SIDE_BYTES

@@ -58,7 +58,7 @@ class DataConfig:
     seed: int = 0  # of the order of samples
     bounds: Literal["quantiles", "rt1x"] = "quantiles"  # what -1 and 1 mean to the model: each set's q01 and q99, or RT-1-X's
     frame_actions: bool = False  # train on the action of every frame of the history, not on `chunk` ahead
-    sentences: str = ""  # table of sentence vectors of texts whose data set stores none (`rtx.models.use_encoder`)
+    sentences: str = ""  # table of sentence vectors of texts whose data set stores none (`rtx.train.instructions`)
     balance: bool = False  # weights times the number of steps (Octo, OpenVLA) instead of per sample (RT-X)
     filters: Filters = NO_FILTERS  # steps that are not drawn
     cache_bytes: int = 0  # decoded frames kept in memory; 0 = none

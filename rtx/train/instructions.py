@@ -1,25 +1,30 @@
-"""What a model reads in place of a sentence, made from the texts of the mixture it is trained on.
+"""What a model reads in place of a sentence: made from the texts of the mixture it is trained on, and extended later.
 
 family reads    front end                     Batch.text
 "words"         rtx.models.text               int32, word numbers
 "subwords"      rtx.models.subwords           int32, numbers of pieces of words
 "sentences"     rtx.models.sentences          float32, one vector: what the data sets store, and a table of more texts
+
+A model that reads vectors knows the texts of its table only. New ones are encoded with the Universal Sentence Encoder, which
+needs TensorFlow, before training (`write_table`, then `data.sentences`) or after (`teach`); never while it trains or acts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from rtx.data.mixture import Mixture
+from rtx.data.sentence_encoder import encode_texts
 from rtx.errors import UserError
-from rtx.files import read_json
+from rtx.files import read_json, write_json
 from rtx.models.families import reads
 from rtx.models.sentences import SentenceTable
 from rtx.models.subwords import SubwordTokenizer
 from rtx.models.text import InstructionEncoder, WordTokenizer
+from rtx.train.checkpoint import copy_with_tokenizer, open_checkpoint
 from rtx.train.config import TrainConfig
 
 STORED = "universal-sentence-encoder"
@@ -30,7 +35,7 @@ def instruction_encoder(config: TrainConfig, mixture: Mixture) -> InstructionEnc
     """The front end of `config.model`. Raises UserError for instructions that it cannot be given."""
     kind, model = reads(config.model), config.model
     if kind == "sentences":
-        more = SentenceTable.from_json(read_json(Path(config.data.sentences))) if config.data.sentences else None
+        more = _read_table(Path(config.data.sentences)) if config.data.sentences else None
         return sentence_table(mixture, more=more, width=model.sentence_width)
     if kind == "subwords":
         return SubwordTokenizer.from_texts(mixture.languages, size=model.text_vocabulary, max_length=model.text_length)
@@ -45,12 +50,12 @@ def sentence_table(mixture: Mixture, *, more: SentenceTable | None, width: int) 
     rows: dict[str, tuple[str, np.ndarray]] = {}
     missing: dict[str, list[str]] = {}
     for name, text, vector in _vectors(mixture, more):
-        key = " ".join(text.lower().split())
+        key = _spoken(text)
         if vector is not None and key:
             rows.setdefault(key, (text, vector))
         elif key:
             missing.setdefault(name, []).append(text)
-    lacking = {name: [text for text in texts if " ".join(text.lower().split()) not in rows] for name, texts in missing.items()}
+    lacking = {name: [text for text in texts if _spoken(text) not in rows] for name, texts in missing.items()}
     if any(lacking.values()):
         raise UserError(_no_vectors({name: texts for name, texts in lacking.items() if texts}))
     vectors = [vector for _, vector in rows.values()]
@@ -75,6 +80,55 @@ def _no_vectors(lacking: dict[str, list[str]]) -> str:
     sets = "; ".join(f"{name} {len(texts):,}, the first is {texts[0]!r}" for name, texts in lacking.items())
     return (
         f"this model reads an instruction as one vector, and some have none: {sets}. Encode them with the Universal Sentence "
-        "Encoder into a table (rtx.models.use_encoder) and name it in data.sentences, leave those data sets out, or train "
-        "a model that reads pieces of words (family rt1x_words)"
+        "Encoder into a table (rtx.train.instructions.write_table) and name it in data.sentences, leave those data sets out, "
+        "or train a model that reads pieces of words (family rt1x_words)"
     )
+
+
+def extended(table: SentenceTable | None, texts: Sequence[str], saved_model: Path) -> SentenceTable:
+    """`table` with the vectors of those of `texts` that it lacks. Errors as `rtx.data.sentence_encoder.encode_texts`.
+
+    Raises UserError where the encoder's vectors have another width than the table's.
+    """
+    old = () if table is None else table.texts
+    known = {_spoken(text) for text in old}
+    new = {_spoken(text): text for text in texts if _spoken(text) and _spoken(text) not in known}
+    if not new and table is not None:
+        return table
+    vectors = encode_texts(tuple(new.values()), saved_model)
+    if table is None:
+        return SentenceTable(tuple(new.values()), vectors, encoder=saved_model.name)
+    if vectors.shape[1] != table.width:
+        raise UserError(
+            f"{saved_model} makes vectors of {vectors.shape[1]} numbers, this table ({table.encoder}) has {table.width}: use "
+            "the encoder it was made with"
+        )
+    return SentenceTable((*old, *new.values()), np.concatenate([table.vectors, vectors]), encoder=table.encoder)
+
+
+def write_table(texts: Sequence[str], saved_model: Path, out: Path) -> SentenceTable:
+    """Encodes `texts` into the table file `out`, for `data.sentences`; what the file knows already is kept and not encoded."""
+    table = extended(_read_table(out) if out.exists() else None, texts, saved_model)
+    write_json(out, table.to_json())
+    return table
+
+
+def teach(checkpoint_path: Path | str, texts: Sequence[str], saved_model: Path, out: Path) -> Path:
+    """The checkpoint with `texts` added to the instructions it knows, in the new run folder `out`. Returns the copy's folder.
+
+    Raises UserError for a checkpoint that reads words (it needs no table) or where `out` holds this step already.
+    """
+    checkpoint = open_checkpoint(checkpoint_path)
+    if checkpoint.tokenizer.get("kind") != "sentences":
+        raise UserError(f"{checkpoint.path} reads words, not sentence vectors: it takes any instruction as it is")
+    table = extended(SentenceTable.from_json(checkpoint.tokenizer), texts, saved_model)
+    return copy_with_tokenizer(checkpoint.path, out, table.to_json())
+
+
+def _read_table(path: Path) -> SentenceTable:
+    return SentenceTable.from_json(read_json(path))
+
+
+def _spoken(text: str) -> str:
+    """As `SentenceTable` compares texts."""
+    return " ".join(text.lower().split())

@@ -61,7 +61,7 @@ def test_the_same_call_again_says_what_it_is_and_has_nothing_to_do(finished, cap
         assert loop.train(config, run) == run / "checkpoints" / "8"
     for part in (
         "versions: rtx=", "devices: platform=", "config: fingerprint=", "name=second share=0.6667 episodes=3",
-        "instructions: texts=3 read_as=words",
+        "instructions: texts=5 read_as=words",
         "parameters: count=", "start: step=8 of 8 resumed", "nothing to do",
     ):  # fmt: skip
         assert part in caplog.text
