@@ -4,8 +4,8 @@
 
 Plain (`benchmarks/rt1x_plain.py`) is what the released code does: 15 frames encoded in every control step, grouped
 convolutions, all 1,380 rows under the full mask. XLA compiles both in float32 with the same parameters, and their answers are
-compared. Contenders take turns; the median is reported, in seconds of the clock and of the processor (which other programs on
-the machine hardly change), with the floating-point operations and the scratch memory XLA counts in each program. Goals on a CPU:
+compared. Contenders take turns; the median is reported, in seconds of the clock and of the processor (which other programs
+hardly change), with the floating-point operations and the scratch memory XLA counts in each program. Goals on a CPU:
 control 6 times, training 1.5 times. A plain training step needs some 6 GB a window.
 """
 

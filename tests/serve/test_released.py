@@ -1,0 +1,110 @@
+"""A released RT-1-X, converted, is served like a policy trained here; with a session, frame by frame, to the same answers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flax import serialization
+
+from rtx.errors import UserError
+from rtx.models.rt1x.released import expected_tree
+from rtx.models.sentences import SentenceTable
+from rtx.serve.policy import Policy, load_policy
+from rtx.serve.released import ENCODER, convert_rt1x, rt1x_contract
+from rtx.spec import Observation
+from tests.models.rt1x.small import CONFIG, random_like
+from tests.serve.frames import seen
+
+CONTRACT = dataclasses.replace(rt1x_contract(), history=CONFIG.history, image_size=CONFIG.image_size)
+WORDS = ("put carrot on plate", "close drawer")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("released")
+    tree: dict = {}
+    for path, leaf in expected_tree(CONFIG).items():
+        *parents, name = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    values = {name: _numpy(random_like(tree[name])) for name in tree}
+    (folder / "checkpoint").write_bytes(serialization.msgpack_serialize(values))
+    vectors = np.random.default_rng(0).normal(0, 0.5, (2, CONFIG.sentence_width)).astype(np.float32)
+    table = SentenceTable(WORDS, vectors, encoder=ENCODER)
+    convert_rt1x(folder, folder / "out", sentences=table, contract=CONTRACT, config=CONFIG)
+    return folder / "out"
+
+
+def _numpy(tree: dict) -> dict:
+    return {name: _numpy(node) if isinstance(node, dict) else np.asarray(node) for name, node in tree.items()}
+
+
+@pytest.fixture(scope="module")
+def policy(checkpoint: Path) -> Policy:
+    return load_policy(checkpoint)
+
+
+def test_the_token_bounds_in_each_robots_units() -> None:
+    """Google robot as is; WidowX: 0.05 m was 1.75 of +-2, 0.25 rad was 1.4 of +-pi/2; grippers and ends by their bounds."""
+    contract = rt1x_contract()
+    google, widowx = (contract.action_normalizer(name) for name in ("fractal20220817_data", "bridge"))
+    full = np.ones(11, np.float32)
+    np.testing.assert_allclose(google.inverse(full), [2, 2, 2, *[math.pi / 2] * 3, 1, 1, 1, 1, math.pi], rtol=1e-6)
+    np.testing.assert_allclose(
+        widowx.inverse(full), [*[0.05 * 2 / 1.75] * 3, *[0.25 * (math.pi / 2) / 1.4] * 3, 1, 1], rtol=1e-6
+    )
+    np.testing.assert_allclose(widowx.inverse(-full)[6:], 0)
+    assert (contract.history, contract.chunk, contract.image_size, contract.roles) == (15, 1, (256, 320), ("primary",))
+
+
+def test_it_is_served(policy: Policy) -> None:
+    for robot, width in (("fractal20220817_data", 11), ("bridge", 8)):
+        chunk = policy.act(seen(CONFIG.history, seed=1, instruction=WORDS[0]), robot=robot)
+        assert chunk.actions.shape == (1, width)
+        limit = CONTRACT.action_normalizer(robot).inverse(np.ones(11, np.float32))
+        assert np.all(np.abs(chunk.actions[0]) <= np.abs(limit) + 1e-6)
+    with pytest.raises(UserError, match=r"observation of 'bridge': unknown instruction 'put carot on plate'; did you mean"):
+        policy.act(seen(1, instruction="put carot on plate"), robot="bridge")
+
+
+def test_a_session_answers_as_the_whole_history(policy: Policy) -> None:
+    """Through an episode longer than the history, an instruction that changes on the way, and a second episode."""
+    session, frames = policy.session("bridge"), seen(CONFIG.history + 3, seed=2, instruction=WORDS[0])
+    for episode in range(2):
+        answers = []
+        for step in range(1, CONFIG.history + 4):
+            told = WORDS[1] if step >= CONFIG.history + 2 else WORDS[0]
+            shown = dataclasses.replace(_until(frames, step), instruction=told)
+            once = session.act(_newest(shown))
+            np.testing.assert_allclose(once.actions, policy.act(shown, robot="bridge").actions, atol=1e-6)
+            answers.append(once.actions)
+        assert np.ptp(answers, axis=0).max() > 0, f"episode {episode} shows nothing"
+        session.reset()
+
+
+def _until(observation: Observation, step: int) -> Observation:
+    return dataclasses.replace(
+        observation, images={"primary": observation.images["primary"][:step]},
+        image_mask={"primary": observation.image_mask["primary"][:step]}, proprio=observation.proprio[:step],
+    )  # fmt: skip
+
+
+def _newest(observation: Observation) -> Observation:
+    return dataclasses.replace(
+        observation, images={"primary": observation.images["primary"][-1:]},
+        image_mask={"primary": observation.image_mask["primary"][-1:]}, proprio=observation.proprio[-1:],
+    )  # fmt: skip
+
+
+def test_conversion_refuses_what_does_not_fit(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds a checkpoint already"):
+        convert_rt1x(checkpoint.parent, checkpoint, config=CONFIG)
+    table = SentenceTable(("a",), np.zeros((1, 3), np.float32), encoder=ENCODER)
+    with pytest.raises(UserError, match="vectors of 3, RT-1-X reads 6"):
+        convert_rt1x(checkpoint.parent, tmp_path, sentences=table, config=CONFIG)
