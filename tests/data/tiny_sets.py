@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rtx.data.prepared import LANGUAGES, PreparedSet
+from rtx.data.prepared import FORMAT, LANGUAGES, MANIFEST, PreparedSet
 from rtx.files import write_json
 from rtx.images import encode_png
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import CANONICAL, FieldStatistics, Statistics
+from rtx.spec import CANONICAL, FieldStatistics, Statistics, to_json
 
 SIZE = (8, 6)  # of the stored pictures
 JUNK = b"\x0a\xff\xd8"  # between pictures, as keys and lengths lie between them in a real record
@@ -83,6 +84,14 @@ def tiny_set(
         splits={split: {"num_episodes": len(lengths), "num_steps": num_steps} for split in splits},
         shards=tuple({"file": f"shard{i}", "identity": {"size": len(shard)}} for i, shard in enumerate(shards)),
     )
+
+
+def save_manifest(prepared: PreparedSet) -> None:
+    """Beside its columns, so that `PreparedSet.open` takes the folder."""
+    kept = {f.name: getattr(prepared, f.name) for f in dataclasses.fields(prepared) if f.name not in ("path", "fingerprint")}
+    manifest = {"format": FORMAT, "request": {"fingerprint": prepared.fingerprint}, **kept, "source": str(prepared.source)}
+    manifest |= {"depth": manifest.pop("depths"), "sentences": manifest.pop("sentence_counts")}
+    write_json(prepared.path / MANIFEST, to_json(manifest))
 
 
 def field_statistics(values: np.ndarray) -> FieldStatistics:

@@ -48,6 +48,7 @@ def test_a_checkpoint_of_another_robot_is_refused(run_dir, tmp_path, monkeypatch
     other = dataclasses.replace(
         stranger,
         embodiments={new: stranger.embodiments[old] for new, old in names.items()},
+        layouts={new: stranger.layouts[old] for new, old in names.items()},
         statistics={new: stranger.statistics[old] for new, old in names.items()},
     )
     policy = small_policy.echo_policy()

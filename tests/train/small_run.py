@@ -6,18 +6,14 @@ python small_run.py CONFIG.json RUN DIGESTS      trains, and appends one line to
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rtx.data.prepared import FORMAT, MANIFEST
-from rtx.files import write_json
 from rtx.models.rt1.config import RT1Config
-from rtx.spec import to_json
 from rtx.train.config import AugmentConfig, DataConfig, DataSet, OptimizationConfig, RunConfig, TrainConfig
-from tests.data.tiny_sets import tiny_set
+from tests.data.tiny_sets import save_manifest, tiny_set
 
 MODEL = RT1Config(
     text_length=4, text_vocabulary=16, max_embodiments=4, text_width=8, text_heads=2, sentence_width=8, stem_width=8,
@@ -31,10 +27,7 @@ def write_sets(folder: Path, *, names: Sequence[str] = ("first", "second")) -> t
     sets = []
     for i, name in enumerate(names):
         made = tiny_set(folder / name, name=name, lengths=(5, 2, 7 + i), roles=("primary",), splits=("train", "val"))
-        kept = {f.name: getattr(made, f.name) for f in dataclasses.fields(made) if f.name not in ("path", "fingerprint")}
-        manifest = {"format": FORMAT, "request": {"fingerprint": made.fingerprint}, **kept, "source": str(made.source)}
-        manifest |= {"depth": manifest.pop("depths"), "sentences": manifest.pop("sentence_counts")}
-        write_json(folder / name / MANIFEST, to_json(manifest))
+        save_manifest(made)
         sets.append(DataSet(prepared=str(folder / name), weight=1.0 + i))
     return tuple(sets)
 

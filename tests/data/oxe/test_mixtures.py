@@ -1,6 +1,5 @@
 """The published mixtures: which sets, which weights, which convention."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,8 @@ import pytest
 
 from rtx.data.oxe.mixtures import MIXTURES, find_mixture, open_mixture
 from rtx.data.oxe.schemas import names
-from rtx.data.prepared import FORMAT, MANIFEST
 from rtx.errors import UserError
-from rtx.files import write_json
-from rtx.spec import to_json
-from tests.data.tiny_sets import tiny_set
+from tests.data.tiny_sets import save_manifest, tiny_set
 
 
 def test_rt_x_is_the_papers_twelve_sets_weighted_per_sample():
@@ -34,19 +30,9 @@ def test_every_set_of_a_mixture_has_a_published_structure():
     assert {name for mixture in MIXTURES.values() for name in mixture.weights} <= set(names())
 
 
-def prepared_on_disk(root: Path, name: str, num_steps: int) -> None:
-    """A tiny set with the manifest that `PreparedSet.open` reads."""
-    one = tiny_set(root / name, name=name, lengths=(num_steps,))
-    plain = {field.name: to_json(getattr(one, field.name)) for field in dataclasses.fields(one)}
-    plain |= {"source": str(one.source), "format": FORMAT, "request": {"fingerprint": "0"}}
-    plain["depth"] = plain.pop("depths")
-    del plain["path"]
-    write_json(root / name / MANIFEST, plain)
-
-
 def test_a_mixture_of_ones_own_and_both_weight_conventions(tmp_path: Path):
-    prepared_on_disk(tmp_path, "one", 5)
-    prepared_on_disk(tmp_path, "two", 15)
+    save_manifest(tiny_set(tmp_path / "one", name="one", lengths=(5,)))
+    save_manifest(tiny_set(tmp_path / "two", name="two", lengths=(15,)))
     per_sample = open_mixture([("one", 3.0), ("two", 1.0)], tmp_path)
     np.testing.assert_allclose(per_sample.shares(), [0.75, 0.25])
     by_steps = open_mixture([("one", 3.0), ("two", 1.0)], tmp_path, balance=True)
