@@ -1,0 +1,45 @@
+"""configs/rt1x.py against the paper's figures; the runs themselves are in test_rt1x_overfit.py."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from rtx.data.oxe import OXE
+from rtx.data.oxe.rt1x_bounds import RT1X_BOUNDS
+from rtx.spec import union_of
+from rtx.train.config import AugmentConfig, config_from_json, config_to_json
+from rtx.train.imitation import make_schedule
+
+CONFIGS = runpy.run_path(str(Path(__file__).resolve().parents[2] / "configs" / "rt1x.py"))
+
+
+@pytest.mark.parametrize("name", ["oxe", "bridge", "tiny"])
+def test_a_configuration_comes_back_from_json(name):
+    config = CONFIGS[name]()
+    assert config_from_json(config_to_json(config)) == config
+    assert (config.data.frame_actions, config.data.bounds, config.model.rounding) == (True, "rt1x", "nearest")
+
+
+def test_oxe_is_the_paper():
+    config = CONFIGS["oxe"]()
+    data, train = config.data, config.train
+    assert (data.batch_size, data.history, data.image_size) == (1024, 15, (256, 320))
+    assert (train.lr, train.eps, train.weight_decay, train.clip_norm, train.betas) == (1e-4, 1e-7, 0.0, None, (0.9, 0.999))
+    assert train.augment == AugmentConfig.rt_x()
+    assert train.num_steps >= 1_000_000
+    for step in (0, 1, 500_000, train.num_steps - 1):
+        assert float(make_schedule(train)(step)) == pytest.approx(1e-4)
+    model = config.model
+    assert (model.num_bins, model.tokens_per_image, model.loss_over) == (512, 81, "all")
+
+
+def test_oxe_draws_ten_sets_as_the_paper_weighs_them():
+    """323 less the door grabber's 5 and language_table's 30; all ten fit the eleven tokens and store sentence vectors."""
+    sets = {Path(one.prepared).name: one.weight for one in CONFIGS["oxe"]().data.sets}
+    assert sum(sets.values()) == 288
+    assert sets["fractal20220817_data"] == 150
+    layouts = tuple(OXE[name].layout for name in sets)
+    assert union_of(layouts)[0].width == CONFIGS["oxe"]().model.action_dims == 11
+    assert all(OXE[name].sentence_vector and "primary" in OXE[name].images for name in sets)
+    assert not set(sets) - set(RT1X_BOUNDS) - {"kuka", "taco_play", "viola"}
