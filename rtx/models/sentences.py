@@ -56,7 +56,10 @@ class SentenceTable:
 
     def _row(self, text: str) -> int:
         if (key := _key(text)) not in self._rows:
-            hint = f"This policy has no sentence encoder; add the text and its vector ({self.encoder}) to its sentence table"
+            hint = (
+                f"This policy has no sentence encoder; add the text and its vector ({self.encoder}) to its sentence table "
+                "(rtx.train.instructions.teach)"
+            )
             raise unknown_name("instruction", text, self._rows, hint=hint)
         return self._rows[key]
 

@@ -14,7 +14,7 @@ from rtx.train.imitation import make_schedule
 CONFIGS = runpy.run_path(str(Path(__file__).resolve().parents[2] / "configs" / "rt1x.py"))
 
 
-@pytest.mark.parametrize("name", ["oxe", "bridge", "tiny"])
+@pytest.mark.parametrize("name", ["oxe", "bridge", "tiny", "tiny_words"])
 def test_a_configuration_comes_back_from_json(name):
     config = CONFIGS[name]()
     assert config_from_json(config_to_json(config)) == config
