@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rtx.data.oxe import OXE
 from rtx.data.oxe.droid import DROID_JOINTS
@@ -119,7 +120,20 @@ def summary_text(prepared: PreparedSet) -> str:
         held = f"; {counts['held_out']:,} held out for validation" if counts["held_out"] else ""
         lines.append(f"  source split {name!r}: {counts['episodes']:,} episodes read, left out: {told}{held}")
         lines += [f"    - {reason}" for reason in counts["reasons"][:5]]
-    return "\n".join([*lines, f"  cameras  {', '.join(prepared.roles)}; {len(prepared.languages):,} different instructions"])
+    lines.append(f"  cameras  {', '.join(prepared.roles)}; {len(prepared.languages):,} different instructions")
+    return "\n".join([*lines, *_sentence_lines(prepared.sentence_counts)])
+
+
+def _sentence_lines(counts: Mapping[str, Any] | None) -> list[str]:
+    if counts is None:
+        return []
+    told = (
+        f"  sentence vectors of {counts['width']} numbers: {counts['rows'] - counts['missing']:,} of {counts['rows']:,} texts"
+    )
+    if not counts["clashes"]:
+        return [told]
+    first = ", ".join(map(repr, counts["examples"][:3]))
+    return [f"{told}; {counts['clashes']:,} came with clearly different ones, the first was kept: {first}"]
 
 
 def stats_text(path: Path) -> str:

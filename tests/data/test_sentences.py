@@ -1,8 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
+from rtx.data.catalogue import summary_text
 from rtx.data.sentences import CLEARLY, SentenceVectors, check_finite
+from rtx.data.shard import _Rows, _sentence_arrays, part_sentences
 from rtx.errors import WorldError
+from tests.data.tiny_sets import tiny_set
 
 
 def rows(*values):
@@ -40,3 +45,24 @@ def test_parts_join_in_order_and_bring_their_clashes():
 def test_a_number_that_is_not_finite_is_an_error_that_names_the_step():
     with pytest.raises(WorldError, match=r"shard 3, step 1: .*not finite"):
         check_finite(rows([1, 0], [np.inf, 0]), "shard 3")
+
+
+def test_a_part_keeps_vectors_and_clashes():
+    shard = _Rows(languages={"": 0, "push": 1, "lift": 2})
+    shard.sentences.add(["lift", "push", "lift"], rows([0, 1], [1, 0], [0, -1]))
+    back = part_sentences(_sentence_arrays(shard), tuple(shard.languages))
+    assert {text: vector.tolist() for text, vector in back.vectors.items()} == {"lift": [0, 1], "push": [1, 0]}
+    assert list(back.clashes) == ["lift"]
+    nothing = part_sentences(_sentence_arrays(_Rows()), ())
+    assert not nothing.vectors
+    assert not nothing.clashes
+
+
+def test_prepare_says_how_many_texts_have_a_vector(tmp_path):
+    prepared = tiny_set(tmp_path / "a")
+    assert "sentence vectors" not in summary_text(prepared)
+    counts = {"width": 512, "rows": 3, "missing": 1, "clashes": 0, "examples": []}
+    told = dataclasses.replace(prepared, sentence_counts=counts)
+    assert summary_text(told).splitlines()[-1] == "  sentence vectors of 512 numbers: 2 of 3 texts"
+    told = dataclasses.replace(prepared, sentence_counts=counts | {"clashes": 1, "examples": ["do tiny"]})
+    assert "; 1 came with clearly different ones, the first was kept: 'do tiny'" in summary_text(told)
