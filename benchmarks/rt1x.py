@@ -136,13 +136,12 @@ def report_flops(programs: Mapping[str, Any]) -> None:
 def compare(title: str, programs: Mapping[str, Program], repeats: int) -> None:
     clock: dict[str, list[float]] = {name: [] for name in programs}
     processor: dict[str, list[float]] = {name: [] for name in programs}
-    for turn in range(repeats + 1):  # the first turn is a warm-up
+    for _ in range(repeats):  # compiled beforehand, and seconds long: nothing to warm up
         for name, program in programs.items():
             wall, cpu = time.perf_counter(), time.process_time()
             jax.block_until_ready(program())
-            if turn:
-                clock[name].append(time.perf_counter() - wall)
-                processor[name].append(time.process_time() - cpu)
+            clock[name].append(time.perf_counter() - wall)
+            processor[name].append(time.process_time() - cpu)
     print(f"{title}, median of {repeats}")
     for unit, times in (("clock", clock), ("processor", processor)):
         median = {name: float(np.median(values)) for name, values in times.items()}

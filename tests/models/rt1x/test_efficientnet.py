@@ -75,5 +75,20 @@ def test_depthwise_by_hand(kernel: int, stride: int, side: int) -> None:
         for j in range(size):
             window = padded[:, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
             expected[:, i, j] = (window * w[None, ..., 0]).sum((1, 2))
-    got = depthwise(jnp.asarray(x, jnp.float32), jnp.asarray(w, jnp.float32), stride=stride, padding=(padding, padding))
+    inputs = jnp.asarray(x, jnp.float32), jnp.asarray(w, jnp.float32)
+    got = depthwise(*inputs, stride=stride, padding=(padding, padding))
     np.testing.assert_allclose(got, expected, atol=1e-5)
+
+    def of_grouped(x: jax.Array, w: jax.Array) -> jax.Array:
+        return jax.lax.conv_general_dilated(
+            x, w.transpose(0, 1, 3, 2), (stride, stride), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=3,
+        )  # fmt: skip
+
+    weight = jnp.asarray(rng.normal(size=expected.shape), jnp.float32)
+    ours, theirs = (
+        jax.grad(lambda x, w, f=f: jnp.sum(f(x, w) * weight), (0, 1))(*inputs)
+        for f in (lambda x, w: depthwise(x, w, stride=stride, padding=(padding, padding)), of_grouped)
+    )
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-4)
