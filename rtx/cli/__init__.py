@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_eval(verbs)
     _add_serve(verbs)
     _add_robots(verbs.add_parser("robots", help="the robots rtx knows"))
-    _add_ckpt(verbs.add_parser("ckpt", help="checkpoints: verify, look into"))
+    _add_ckpt(verbs.add_parser("ckpt", help="checkpoints: verify, look into, convert, teach"))
     return parser
 
 
@@ -206,6 +206,42 @@ def _add_ckpt(parser: argparse.ArgumentParser) -> None:
         ("info", _ckpt_info, "what a checkpoint holds: robots, cameras, model, step"),
     ):
         verb(verbs, name, run, text).add_argument("checkpoint", type=Path, help="run folder or checkpoint")
+    forms = verbs.add_parser("convert", help="published weights as a checkpoint of ours")
+    rt1x = verb(
+        forms.add_subparsers(metavar="FORM", required=True),
+        "rt1x",
+        _ckpt_convert_rt1x,
+        "the released RT-1-X, every leaf checked",
+    )
+    rt1x.add_argument("released", type=Path, help="the released MessagePack file or Orbax folder")
+    rt1x.add_argument("out", type=Path, help="new run folder")
+    rt1x.add_argument(
+        "--sentences", type=Path, default=None, metavar="TABLE.json", help="vectors of the instructions it is given"
+    )
+    teach = verb(
+        verbs, "teach", _ckpt_teach, "a copy of a checkpoint that knows more instructions (models of sentence vectors)"
+    )
+    teach.add_argument("checkpoint", type=Path, help="run folder or checkpoint")
+    teach.add_argument("out", type=Path, help="new run folder")
+    teach.add_argument("instructions", nargs="+", metavar="TEXT")
+    teach.add_argument(
+        "--encoder", type=Path, required=True, metavar="DIR", help="SavedModel of the sentence encoder it was made with"
+    )
+
+
+def _ckpt_convert_rt1x(args: argparse.Namespace) -> None:
+    from rtx.files import read_json
+    from rtx.models.sentences import SentenceTable
+    from rtx.serve.released import convert_rt1x
+
+    table = SentenceTable.from_json(read_json(args.sentences)) if args.sentences else None
+    print(f"checkpoint: {convert_rt1x(args.released, args.out, sentences=table)}\nserve it: rtx serve {args.out}")
+
+
+def _ckpt_teach(args: argparse.Namespace) -> None:
+    from rtx.train.instructions import teach
+
+    print(f"checkpoint: {teach(args.checkpoint, args.instructions, args.encoder, args.out)}\nserve it: rtx serve {args.out}")
 
 
 def _ckpt_verify(args: argparse.Namespace) -> None:
