@@ -56,7 +56,7 @@ def tiny() -> TrainConfig:
 
 def tiny_words() -> TrainConfig:
     """As `tiny`, with a text encoder trained along in place of stored sentence vectors."""
-    return _small(RT1XWordsConfig(**_SMALL, text_length=16, text_vocabulary=256, text_width=64))
+    return _small(RT1XWordsConfig(**_SMALL, text_length=48, text_vocabulary=256, text_width=64))
 
 
 _SMALL: dict[str, Any] = {
