@@ -58,7 +58,7 @@ class SentenceTable:
         if (key := _key(text)) not in self._rows:
             hint = (
                 f"This policy has no sentence encoder; add the text and its vector ({self.encoder}) to its sentence table "
-                "(rtx.train.instructions.teach)"
+                "(rtx ckpt teach)"
             )
             raise unknown_name("instruction", text, self._rows, hint=hint)
         return self._rows[key]
