@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rtx.errors import unknown_name
+from rtx.robots.google_robot import GOOGLE_ROBOT
 from rtx.robots.sim_arms import SIM_ARMS
+from rtx.robots.widowx import WIDOWX_250
 from rtx.spec import ActionField, Embodiment, Field
 from rtx.tables import text_table
 
-ROBOTS: Mapping[str, Embodiment] = SIM_ARMS
+ROBOTS: Mapping[str, Embodiment] = {**SIM_ARMS, WIDOWX_250.name: WIDOWX_250, GOOGLE_ROBOT.name: GOOGLE_ROBOT}
 
 
 def find(name: str) -> Embodiment:

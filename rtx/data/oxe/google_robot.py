@@ -12,9 +12,9 @@ import numpy as np
 from rtx.data.oxe.arms import View, arm, images
 from rtx.data.oxe.layouts import ARM_AND_BASE
 from rtx.data.oxe.moves import motion_switch, moved, values
-from rtx.data.record import DatasetRecord, Trajectory
+from rtx.data.record import DatasetRecord, ImageKey, Trajectory
 from rtx.data.standardize import absolute_gripper, canonical_action, canonical_proprio
-from rtx.robots import fields
+from rtx.robots import fields, google_robot
 from rtx.robots.rotations import to_matrix
 from rtx.spec import CANONICAL
 
@@ -53,22 +53,14 @@ def standardize_bc_z(trajectory: Trajectory, *, motion: str) -> Trajectory:
     )
 
 
-_FRACTAL_VIEWS = {"primary": View("image", 256, 320, mounting="the robot's head")}
 _BC_Z_VIEWS = {"primary": View("image", 171, 213, mounting="the robot's head")}
 
 GOOGLE_ROBOT: tuple[DatasetRecord, ...] = (
     DatasetRecord(
         name="fractal20220817_data",
         title="RT-1 Robot Action",
-        embodiment=arm(
-            "google_robot_rt1", _FRACTAL_VIEWS, hz=3.0, hardware="google_robot", morphology="arm on a wheeled base",
-            action=(
-                fields.delta_pos(), fields.delta_rot(), fields.gripper(closed=1, opened=-1), *fields.base_delta(),
-                fields.terminate(),
-            ),
-            proprio=(fields.eef_pos(), fields.eef_rot("quat_xyzw"), fields.gripper_state(closed=1, opened=0)),
-        ),
-        images=images(_FRACTAL_VIEWS),
+        embodiment=google_robot.GOOGLE_ROBOT,
+        images={"primary": ImageKey(path="observation/image")},
         instructions=("observation/natural_language_instruction",),
         sentence_vector="observation/natural_language_embedding",
         keys={
