@@ -129,6 +129,20 @@ def _add_prepared(verbs: Verbs) -> None:
     inspect.add_argument("--out", type=Path, default=None, metavar="FILE.html", help="default: PREPARED/inspect.html")
     inspect.add_argument("--episodes", type=int, default=4, help="default: %(default)s")
 
+    sentences = verb(verbs, "sentences", _sentences, "sentence vectors of all instructions of prepared sets, into one table")
+    sentences.add_argument("prepared", type=Path, nargs="+")
+    sentences.add_argument("--encoder", type=Path, required=True, metavar="DIR", help="SavedModel of the sentence encoder")
+    sentences.add_argument("--out", type=Path, required=True, metavar="TABLE.json", help="for --set data.sentences=TABLE.json")
+
+
+def _sentences(args: argparse.Namespace) -> None:
+    from rtx.data.prepared import PreparedSet
+    from rtx.train.instructions import write_table
+
+    texts = sorted({text for folder in args.prepared for text in PreparedSet.open(folder).languages if text})
+    table = write_table(texts, args.encoder, args.out)
+    print(f"{len(table.texts):,} texts, vectors of {table.width}: {args.out}")
+
 
 def _verify(args: argparse.Namespace) -> None:
     from rtx.data.verify import verify_text

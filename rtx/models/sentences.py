@@ -20,7 +20,8 @@ from rtx.models.subwords import SubwordTokenizer
 from rtx.models.text import InstructionEncoder, WordTokenizer
 
 
-def _key(text: str) -> str:
+def spoken(text: str) -> str:
+    """As texts are compared: lower case, single spaces."""
     return " ".join(text.lower().split())
 
 
@@ -38,7 +39,7 @@ class SentenceTable:
             raise UserError(
                 f"sentence table: {len(self.texts)} texts but vectors {list(self.vectors.shape)}, or not all finite"
             )
-        object.__setattr__(self, "_rows", {_key(text): i for i, text in enumerate(self.texts)})
+        object.__setattr__(self, "_rows", {spoken(text): i for i, text in enumerate(self.texts)})
         if len(self._rows) != len(self.texts):
             raise UserError("sentence table: a text is given twice (upper and lower case count as the same)")
 
@@ -50,12 +51,12 @@ class SentenceTable:
         """Raises UserError for a text that is not in the table, naming the nearest that are."""
         found = np.zeros((len(texts), self.width), np.float32)
         for row, text in zip(found, texts, strict=True):
-            if _key(text):
+            if spoken(text):
                 row[:] = self.vectors[self._row(text)]
         return found
 
     def _row(self, text: str) -> int:
-        if (key := _key(text)) not in self._rows:
+        if (key := spoken(text)) not in self._rows:
             hint = (
                 f"This policy has no sentence encoder; add the text and its vector ({self.encoder}) to its sentence table "
                 "(rtx ckpt teach)"
@@ -65,11 +66,11 @@ class SentenceTable:
 
     def check(self, text: str) -> None:
         """Raises UserError for a text that is not in the table."""
-        if _key(text):
+        if spoken(text):
             self._row(text)
 
     def doubts(self, text: str) -> list[str]:
-        return [] if _key(text) else ["empty instruction: the policy is given a vector of zeros"]
+        return [] if spoken(text) else ["empty instruction: the policy is given a vector of zeros"]
 
     def to_json(self) -> dict[str, Any]:
         data = base64.b64encode(np.ascontiguousarray(self.vectors, "<f4").tobytes()).decode()

@@ -21,7 +21,7 @@ from rtx.data.sentence_encoder import encode_texts
 from rtx.errors import UserError
 from rtx.files import read_json, write_json
 from rtx.models.families import reads
-from rtx.models.sentences import SentenceTable
+from rtx.models.sentences import SentenceTable, spoken
 from rtx.models.subwords import SubwordTokenizer
 from rtx.models.text import InstructionEncoder, WordTokenizer
 from rtx.train.checkpoint import copy_with_tokenizer, open_checkpoint
@@ -50,12 +50,12 @@ def sentence_table(mixture: Mixture, *, more: SentenceTable | None, width: int) 
     rows: dict[str, tuple[str, np.ndarray]] = {}
     missing: dict[str, list[str]] = {}
     for name, text, vector in _vectors(mixture, more):
-        key = _spoken(text)
+        key = spoken(text)
         if vector is not None and key:
             rows.setdefault(key, (text, vector))
         elif key:
             missing.setdefault(name, []).append(text)
-    lacking = {name: [text for text in texts if _spoken(text) not in rows] for name, texts in missing.items()}
+    lacking = {name: [text for text in texts if spoken(text) not in rows] for name, texts in missing.items()}
     if any(lacking.values()):
         raise UserError(_no_vectors({name: texts for name, texts in lacking.items() if texts}))
     vectors = [vector for _, vector in rows.values()]
@@ -91,8 +91,8 @@ def extended(table: SentenceTable | None, texts: Sequence[str], saved_model: Pat
     Raises UserError where the encoder's vectors have another width than the table's.
     """
     old = () if table is None else table.texts
-    known = {_spoken(text) for text in old}
-    new = {_spoken(text): text for text in texts if _spoken(text) and _spoken(text) not in known}
+    known = {spoken(text) for text in old}
+    new = {spoken(text): text for text in texts if spoken(text) and spoken(text) not in known}
     if not new and table is not None:
         return table
     vectors = encode_texts(tuple(new.values()), saved_model)
@@ -127,8 +127,3 @@ def teach(checkpoint_path: Path | str, texts: Sequence[str], saved_model: Path, 
 
 def _read_table(path: Path) -> SentenceTable:
     return SentenceTable.from_json(read_json(path))
-
-
-def _spoken(text: str) -> str:
-    """As `SentenceTable` compares texts."""
-    return " ".join(text.lower().split())
