@@ -27,7 +27,7 @@ from rtx.errors import UserError, WorldError
 from rtx.files import disk_errors
 
 _RETRIES = 3  # of a shard whose worker or machine died
-_MAX_SENT = 1000  # tasks in Ray's hands at once; enough for it to see that more machines would help
+_AHEAD = 2  # tasks per CPU in Ray's hands: enough for it to see that more machines would help
 
 
 def run_on_cluster(
@@ -36,8 +36,10 @@ def run_on_cluster(
     """(position, result) as shards finish, whose episodes `advance` is told. The first error of a task is raised.
 
     `address`: "auto" (the cluster of this machine), "HOST:PORT", "ray://HOST:PORT". Uses a connection that is open already.
-    On any way out, tasks that are not done are taken back. Raises UserError if there is no such cluster or a machine of it
-    does not see the files, WorldError for a shard whose worker died again and again.
+    After an error, tasks not sent yet are dropped and those under way awaited: their parts serve the next run (taking a task
+    back just as it ends can crash Ray itself). An interrupt awaits nothing; what runs ends with the connection. Raises
+    UserError if there is no such cluster or a machine of it does not see the files, WorldError for a shard whose worker died
+    again and again.
     """
     with _connected(address) as ray, _sign(tasks[0].part.parent) as sign:
         work = ray.remote(num_cpus=1, max_retries=_RETRIES)(_work)
@@ -45,7 +47,8 @@ def run_on_cluster(
         waiting = iter(enumerate(tasks))
         try:
             while True:
-                for i, task in itertools.islice(waiting, _MAX_SENT - len(sent)):
+                room = max(1, _AHEAD * int(ray.cluster_resources().get("CPU", 1))) - len(sent)
+                for i, task in itertools.islice(waiting, max(0, room)):
                     sent[work.remote(_packed(task), str(sign))] = i
                 if not sent:
                     return
@@ -53,9 +56,10 @@ def run_on_cluster(
                 meta = _result(ray, done, tasks[sent[done]])
                 advance(tasks[sent[done]].num_episodes)
                 yield sent.pop(done), meta
-        finally:
-            for reference in sent:
-                ray.cancel(reference)
+        except (Exception, GeneratorExit):
+            if sent:
+                ray.wait(list(sent), num_returns=len(sent))
+            raise
 
 
 def _work(packed: tuple[bytes, str, bytes], sign: str) -> PartMeta:

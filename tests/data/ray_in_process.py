@@ -66,7 +66,7 @@ def set_up(folder):
 
 def killed(folder):
     record, source, wanted = set_up(folder)
-    ray.init(num_cpus=2, log_to_driver=False, **SMALL)
+    ray.init(address="local", num_cpus=2, log_to_driver=False, **SMALL)  # its own, whatever runs on this machine
     (folder / "bomb").touch()
     prepare(record, source, folder / "out", cluster="auto")
     assert not (folder / "bomb").exists(), "no worker was killed"
