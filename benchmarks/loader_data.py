@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,11 @@ def prepared_set(folder: Path) -> tuple[Path, Path]:
 
 
 def _generate(folder: str) -> None:
+    write_set(folder, _episodes)
+
+
+def write_set(folder: str, episodes: Callable[[], Iterable[Any]]) -> None:
+    """FOLDER/tfds, a TFDS set of two 256 x 256 cameras in the form of BridgeData V2; it appears whole or not at all."""
     from rtx.data.write import ImageFeature, RldsFeatures, TensorFeature, TextFeature, write_rlds
 
     picture = ImageFeature(height=256, width=256)
@@ -41,7 +46,7 @@ def _generate(folder: str) -> None:
     flags = {name: TensorFeature(dtype="bool") for name in ("is_first", "is_last", "is_terminal")}
     features = RldsFeatures(steps=steps | flags, episode={"n": TensorFeature(dtype="int32")})
     partial = Path(folder) / "partial"
-    write_rlds(partial, name=RECORD, features=features, splits={"train": _episodes})
+    write_rlds(partial, name=RECORD, features=features, splits={"train": episodes})
     partial.rename(Path(folder) / "tfds")
 
 

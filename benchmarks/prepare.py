@@ -127,16 +127,9 @@ def _source(folder: Path) -> Path:
 
 
 def _generate(folder: str) -> None:
-    from rtx.data.write import ImageFeature, RldsFeatures, TensorFeature, TextFeature, write_rlds
+    from loader_data import write_set
 
-    picture = ImageFeature(height=256, width=256)
-    observation = {"image_0": picture, "image_1": picture, "state": TensorFeature(shape=(7,))}
-    steps = {"observation": observation, "action": TensorFeature(shape=(7,)), "language_instruction": TextFeature()}
-    flags = {name: TensorFeature(dtype="bool") for name in ("is_first", "is_last", "is_terminal")}
-    features = RldsFeatures(steps=steps | flags, episode={"n": TensorFeature(dtype="int32")})
-    partial = Path(folder) / "partial"
-    write_rlds(partial, name=RECORD, features=features, splits={"train": _episodes})
-    partial.rename(Path(folder) / "tfds")
+    write_set(folder, _episodes)
 
 
 def _episodes() -> Iterator[Any]:

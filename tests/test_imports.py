@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"errors", "files", "progress", "tables", "images", "spec"}
+BASE = {"errors", "files", "progress", "tables", "images", "spec", "spec_json"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
@@ -16,6 +16,7 @@ ROOMS: dict[str, set[str]] = {
     "tables": set(),
     "images": {"errors"},
     "spec": {"errors"},
+    "spec_json": {"spec"},
     "robots": BASE,
     "data": BASE | {"robots"},
     "models": BASE,

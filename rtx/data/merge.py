@@ -103,11 +103,11 @@ def merge(
             role: {"path": key.path, "channel_order": key.channel_order, **_pixels(record, source, key.path)}
             for role, key in record.images.items()
         },
-        "depth": {
+        "depths": {
             role: {"path": key.path, "metres_per_unit": key.metres_per_unit, **_pixels(record, source, key.path)}
             for role, key in record.depth.items()
         },
-        "sentences": _write_sentences(record, source, tasks, metas, out, list(merged.languages)),
+        "sentence_counts": _write_sentences(record, source, tasks, metas, out, list(merged.languages)),
         "splits": splits,
         "shards": shards,
         "counts": _counts(tasks, metas),

@@ -24,9 +24,10 @@ from rtx.data.storage import Location, location, stats
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import read_json
 from rtx.images import ChannelOrder
-from rtx.spec import Embodiment, Layout, Statistics, embodiment_from_json, layout_from_json, statistics_from_json
+from rtx.spec import Embodiment, Layout, Statistics
+from rtx.spec_json import embodiment_from_json, layout_from_json, statistics_from_json
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "manifest.json"
 LANGUAGES = "languages.json"
 SENTENCES = "sentences.npy"
@@ -176,8 +177,8 @@ class PreparedSet:
             splits=manifest["splits"],
             shards=tuple(manifest["shards"]),
             targets=tuple(manifest["targets"]),
-            depths=manifest["depth"],
-            sentence_counts=manifest["sentences"],
+            depths=manifest["depths"],
+            sentence_counts=manifest["sentence_counts"],
         )
 
     @property

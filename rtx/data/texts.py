@@ -38,7 +38,10 @@ def _spelled(numbers: np.ndarray, key: str, where: str) -> str:
     try:
         return bytes(values).decode("utf-8")
     except ValueError:  # a number beyond a byte, or bytes that are no UTF-8
-        pass
+        return _from_code_points(values, key, where)
+
+
+def _from_code_points(values: list[int], key: str, where: str) -> str:
     try:
         text = "".join(map(chr, values))
         text.encode("utf-8")  # refuses halves of surrogate pairs

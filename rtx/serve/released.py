@@ -24,11 +24,9 @@ from rtx.models.rt1x.config import RT1XConfig, rt1x
 from rtx.models.sentences import SentenceTable
 from rtx.robots import fields
 from rtx.robots.google_robot import GOOGLE_ROBOT
+from rtx.robots.rt1x_bounds import BASE_DISPLACEMENT, BASE_ROTATION, BRIDGE_SCALE, ROTATION_DELTA, WORLD_VECTOR
 from rtx.robots.widowx import WIDOWX_250
 from rtx.spec import CANONICAL, CANONICAL_ARM, ActionSpace, Contract, FieldStatistics, Layout, Statistics
-
-WORLD_VECTOR, ROTATION_DELTA, BASE_ROTATION, BASE_DISPLACEMENT = 2.0, math.pi / 2, math.pi, 1.0
-"""Bounds of RT-1-X's action tokens, each from minus to plus."""
 
 ENCODER = "universal-sentence-encoder-large/5"
 _SOURCE = "bounds of RT-1-X's action tokens and its per-set scaling"
@@ -65,7 +63,7 @@ def rt1x_contract() -> Contract:
         layouts={"fractal20220817_data": ARM_ON_BASE, "bridge": ARM},
         statistics={
             "fractal20220817_data": bounds_as_statistics(ARM_ON_BASE),
-            "bridge": bounds_as_statistics(ARM, world_scale=1.75 / 0.05, rotation_scale=1.4 / 0.25),
+            "bridge": bounds_as_statistics(ARM, world_scale=BRIDGE_SCALE[0], rotation_scale=BRIDGE_SCALE[1]),
         },
     )  # fmt: skip
 

@@ -32,7 +32,8 @@ import orbax.checkpoint as ocp
 from rtx import __version__
 from rtx.errors import UserError, WorldError
 from rtx.files import disk_errors, read_json, write_json
-from rtx.spec import Contract, contract_from_json, to_json
+from rtx.spec import Contract, to_json
+from rtx.spec_json import contract_from_json
 from rtx.train import pytree
 
 log = logging.getLogger(__name__)

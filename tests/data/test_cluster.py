@@ -25,19 +25,20 @@ ROOT = Path(__file__).parents[2]
 
 def run_script(*arguments):
     command = [sys.executable, "-m", "tests.data.ray_in_process", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-4000:]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 @needs_ray
 def test_a_worker_killed_on_a_cluster_leaves_the_result_of_one_process(tmp_path):
-    run_script("killed", tmp_path)
+    done = run_script("killed", tmp_path)
+    assert done.returncode == 0, done.stderr[-4000:]
 
 
 @needs_ray
 @pytest.mark.slow
 def test_two_nodes_share_the_work_and_errors_and_interrupts_come_through(tmp_path):
-    run_script("two_nodes", tmp_path)
+    done = run_script("two_nodes", tmp_path)
+    assert done.returncode == 0, done.stderr[-4000:]
 
 
 @pytest.fixture

@@ -90,7 +90,6 @@ def save_manifest(prepared: PreparedSet) -> None:
     """Beside its columns, so that `PreparedSet.open` takes the folder."""
     kept = {f.name: getattr(prepared, f.name) for f in dataclasses.fields(prepared) if f.name not in ("path", "fingerprint")}
     manifest = {"format": FORMAT, "request": {"fingerprint": prepared.fingerprint}, **kept, "source": str(prepared.source)}
-    manifest |= {"depth": manifest.pop("depths"), "sentences": manifest.pop("sentence_counts")}
     write_json(prepared.path / MANIFEST, to_json(manifest))
 
 

@@ -14,11 +14,9 @@ Source: google-deepmind/open_x_embodiment, `models/rt1.py` and `colabs/Minimal_T
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-WORLD_VECTOR, ROTATION_DELTA, BASE_ROTATION, BASE_DISPLACEMENT = 2.0, math.pi / 2, math.pi, 1.0
-"""Bounds of the tokens, each from minus to plus."""
+from rtx.robots.rt1x_bounds import BASE_DISPLACEMENT, BASE_ROTATION, BRIDGE_SCALE, ROTATION_DELTA, WORLD_VECTOR
 
 Bounds = Mapping[str, tuple[float, float]]
 """Name of an action field or of one of its dimensions ("delta_pos", "delta_pos.0") -> (low, high) in the field's unit."""
@@ -38,7 +36,7 @@ def scaled(position: float, rotation: float) -> Bounds:
 
 
 _CABLE_HZ, _JACO_HZ, _TOTO_HZ = 10.0, 10.0, 30.0  # these sets hold velocities, we their displacement in a step
-_BRIDGE = scaled(1.75 / 0.05, 1.4 / 0.25)
+_BRIDGE = scaled(*BRIDGE_SCALE)
 _JACO_MEAN, _JACO_STD = (0.00096585, -0.00580069, -0.00395066), (0.12234575, 0.09676983, 0.11155209)  # m/s
 
 

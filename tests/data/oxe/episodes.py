@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from rtx.data.features import STEPS, FeatureSpec
 from rtx.data.oxe import OXE
@@ -130,3 +131,14 @@ def standardized(name: str, values: Mapping[str, np.ndarray], **choices: str) ->
     record = OXE[name].choose(choices)
     assert record.standardize is not None
     return record.standardize(trajectory_of(record, values), **record.options())
+
+
+def rotation_of(rot6d: np.ndarray) -> Rotation:
+    """Rotation of [n, 6]: two columns, the third is their cross product."""
+    first, second = rot6d[:, :3], rot6d[:, 3:]
+    return Rotation.from_matrix(np.stack([first, second, np.cross(first, second)], -1))
+
+
+def angle(one: Rotation, other: Rotation) -> float:
+    """The largest between them, radians."""
+    return float((one * other.inv()).magnitude().max())

@@ -11,8 +11,7 @@ from rtx.data.oxe import OXE
 from rtx.data.oxe.droid import DROID_JOINTS, FILE_PATH
 from rtx.data.oxe.schemas import schema
 from rtx.data.prepare import prepare
-from tests.data.oxe.conventions import CONVENTIONS
-from tests.data.oxe.episodes import TEXT, native_values, trajectory_of
+from tests.data.oxe.episodes import angle, episode, rotation_of, standardized
 from tests.data.tiny_sets import letters
 from tests.fakes import feature, jpeg, write_rlds
 
@@ -28,28 +27,6 @@ NYU_PLAY = "nyu_franka_play_dataset_converted_externally_to_rlds"
 ROBOCOOK = "stanford_robocook_converted_externally_to_rlds"
 KUKA = "stanford_kuka_multimodal_dataset_converted_externally_to_rlds"
 NUM_STEPS = 31
-
-
-def episode(name, seed=3, num_steps=NUM_STEPS):
-    """The poses of an episode and its native keys."""
-    convention = CONVENTIONS[name][0]
-    poses = convention.poses(num_steps, seed)
-    return poses, native_values(name, convention, poses, TEXT)
-
-
-def standardized(name, values, **choices):
-    record = OXE[name].choose(choices)
-    return record.standardize(trajectory_of(record, values), **record.options())
-
-
-def rotation_of(rot6d):
-    """Rotation of [n, 6]: two columns, the third is their cross product."""
-    first, second = rot6d[:, :3], rot6d[:, 3:]
-    return Rotation.from_matrix(np.stack([first, second, np.cross(first, second)], -1))
-
-
-def angle(one, other):
-    return (one * other.inv()).magnitude().max()
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from rtx.data.oxe.lab_arms import has_poses
 from rtx.data.oxe.stretch import is_tracked
 from rtx.data.record import NO_ACTION
 from rtx.spec import field_slices
-from tests.data.oxe.conventions import CONVENTIONS
-from tests.data.oxe.episodes import TEXT, native_values, trajectory_of
+from tests.data.oxe.episodes import angle, episode, rotation_of, standardized, trajectory_of
 
 SUFFIX = "_converted_externally_to_rlds"
 BIMANUAL, KITCHEN = f"utokyo_xarm_bimanual{SUFFIX}", f"ucsd_kitchen_dataset{SUFFIX}"
@@ -20,26 +19,6 @@ SARA, TABLETOP = f"dlr_sara_pour{SUFFIX}", f"utokyo_pr2_tabletop_manipulation{SU
 UCSD, UTOKYO = f"ucsd_pick_and_place_dataset{SUFFIX}", f"utokyo_xarm_pick_and_place{SUFFIX}"
 ACTION, STATE = f"{STEPS}/action", f"{STEPS}/observation/state"
 NUM_STEPS, ATOL = 31, 1e-5
-
-
-def episode(name, seed=3):
-    """The poses of an episode and its native keys."""
-    poses = CONVENTIONS[name][0].poses(NUM_STEPS, seed)
-    return poses, native_values(name, CONVENTIONS[name][0], poses, TEXT)
-
-
-def standardized(name, values, **choices):
-    record = OXE[name].choose(choices)
-    return record.standardize(trajectory_of(record, values), **record.options())
-
-
-def rotation_of(rot6d):
-    first, second = rot6d[:, :3], rot6d[:, 3:]
-    return Rotation.from_matrix(np.stack([first, second, np.cross(first, second)], -1))
-
-
-def angle(one, other):
-    return (one * other.inv()).magnitude().max()
 
 
 def test_both_fanuc_cameras_are_stored_as_bgr():
