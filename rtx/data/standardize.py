@@ -73,13 +73,6 @@ def canonical_proprio(
     return proprio.astype(np.float32)
 
 
-def reached_motion(
-    pos: Float[np.ndarray, "t 3"], rot: Float[np.ndarray, "t 3 3"]
-) -> tuple[Float[np.ndarray, "t_minus_1 3"], Float[np.ndarray, "t_minus_1 3 3"]]:
-    """From each pose to the next, base frame: p' - p and R' R^T. One shorter than the poses."""
-    return pos[1:] - pos[:-1], rot[1:] @ rotations.transpose(rot[:-1])
-
-
 def binarize_gripper(openness: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
     """Above 0.95 open (1), below 0.05 closed (0); in between, where the gripper is on its way, what it reaches next.
 

@@ -117,7 +117,7 @@ def test_source_reaches_helpers_and_constants():
     for name in ("standardize_vx300s", "_vector_deltas", "canonical_action", "_from_rpy", "to_matrix"):
         assert f"def {name}(" in text
     assert "def standardize_panda" not in text
-    assert "def reached_motion" not in text
+    assert "def reached(" not in text
 
 
 @pytest.mark.parametrize("change", [("SCALE = 1.0", "SCALE = 2.0"), ("action * SCALE", "action * SCALE + 0"), ("!= 2", "!= 3")])

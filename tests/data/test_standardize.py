@@ -14,7 +14,6 @@ from rtx.data.standardize import (
     cut,
     pose_matrix,
     reached,
-    reached_motion,
 )
 
 
@@ -30,11 +29,12 @@ def test_binarize_is_octos_backward_scan(values):
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 1000), num_steps=st.integers(2, 8))
-def test_reached_motion_replays_the_poses_through_any_wrap(seed, num_steps):
+def test_reached_replays_the_poses_through_any_wrap(seed, num_steps):
     rng = np.random.default_rng(seed)
     pos, rot = rng.normal(size=(num_steps, 3)), Rotation.random(num_steps, random_state=seed)
-    delta_pos, delta_rot = reached_motion(pos, rot.as_matrix())
-    action = canonical_action(delta_pos, delta_rot, np.ones(num_steps - 1), np.zeros(num_steps - 1)).astype(np.float64)
+    start = {"_frame_index": np.arange(num_steps)}
+    result = reached(start, pos=pos, rot=rot.as_matrix(), gripper=np.ones(num_steps), opening=None)
+    action = result["action"].astype(np.float64)
     where, turned = pos[0], rot[0]
     for t, one in enumerate(action, start=1):
         where, turned = where + one[:3], Rotation.from_euler("xyz", one[3:6]) * turned
@@ -45,8 +45,9 @@ def test_reached_motion_replays_the_poses_through_any_wrap(seed, num_steps):
 def test_a_small_turn_across_pi_is_small():
     """Subtracting Euler angles would give a turn of nearly a full circle."""
     before, after = Rotation.from_euler("xyz", [np.pi - 0.01, 0, 0]), Rotation.from_euler("xyz", [-np.pi + 0.01, 0, 0])
-    _, delta = reached_motion(np.zeros((2, 3)), np.stack([before.as_matrix(), after.as_matrix()]))
-    rpy = canonical_action(np.zeros((1, 3)), delta, np.ones(1), np.zeros(1))[0, 3:6]
+    rot = np.stack([before.as_matrix(), after.as_matrix()])
+    result = reached({"_frame_index": np.arange(2)}, pos=np.zeros((2, 3)), rot=rot, gripper=None, opening=None)
+    rpy = result["action"][0, 3:6]
     np.testing.assert_allclose(rpy, [0.02, 0, 0], atol=1e-6)
 
 
