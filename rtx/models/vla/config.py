@@ -1,0 +1,168 @@
+"""Every number of a vision-language-action model in one frozen object, nested as the network is, and small presets.
+
+    VLAConfig
+      |-- vision: ViTConfig
+      |-- language: GemmaConfig      PaliGemmaConfig, decoder-only: [pictures | prompt | answer] in one prefix-LM
+      `-- language: T5Config         PaLIConfig, encoder-decoder: [pictures | prompt] are read, the answer is written
+
+An answer is [plan] + action tokens + EOS for a robot, and text + EOS for a question. Ids 0 (padding) and 1 (EOS) mean the
+same in every vocabulary these models come with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rtx.errors import UserError
+from rtx.models.vla.gemma import GemmaConfig
+from rtx.models.vla.t5 import T5Config
+from rtx.models.vla.vit import ViTConfig
+from rtx.spec import CAMERA_ROLES
+
+PADDING, EOS = 0, 1
+
+Head = Literal["tokens", "parallel", "l1", "diffusion", "flow"]
+_CHOICES = {
+    "bins": ("uniform", "quantile"),
+    "head": ("tokens", "parallel", "l1", "diffusion", "flow"),
+    "compute_dtype": ("float32", "bfloat16"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VLAConfig:
+    """Fields in the order of the data's way through the network. The first group must agree with the batches."""
+
+    roles: tuple[str, ...] = ("primary",)
+    history: int = 1  # frames t; RT-2 sees one, RT-2-X two
+    chunk: int = 1  # actions k written at once
+    image_size: tuple[int, int] = (224, 224)  # (height, width) of the pictures as they are fed
+    action_dims: int = 8  # of the mixture; 8 = `CANONICAL_ARM`
+    proprio_dims: int = 0  # of the newest state, written into the prompt as bins; 0 = the model does not see it
+    text_length: int = 32  # ids of a prompt
+    answer_length: int = 32  # ids of `Batch.target`: an answer with its EOS, or a plan with its "Action:"
+
+    vision: ViTConfig
+    language: GemmaConfig | T5Config
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"  # softmax, norms and loss are float32 always
+    remat: bool = False  # layers are computed again in the backward pass instead of being kept
+
+    num_bins: int = 256  # of an action dimension
+    bins: Literal["uniform", "quantile"] = "uniform"
+    action_ids: tuple[int, ...] = ()  # the bins' ids in order of value; () = the last `num_bins` of the vocabulary
+    head: Head = "tokens"  # "parallel": all action tokens in one pass; "l1", "diffusion", "flow": numbers from readouts
+
+    plan: bool = False  # write a plan before the action
+    plan_end: tuple[int, ...] = ()  # ids of the words that end a plan ("Action:"); a plan is `answer_length` ids at most
+    plan_steps: int = 1  # control steps that a plan is kept for when acting in a session
+
+    def __post_init__(self) -> None:
+        if problems := self._problems():
+            raise UserError("vision-language-action config: " + "; ".join(problems))
+
+    @property
+    def bin_ids(self) -> tuple[int, ...]:
+        """`action_ids`, or what () stands for."""
+        return self.action_ids or tuple(range(self.language.vocab - self.num_bins, self.language.vocab))
+
+    @property
+    def num_pictures(self) -> int:
+        """Pictures of a sample: history x roles, oldest frame first."""
+        return self.history * len(self.roles)
+
+    def _problems(self) -> list[str]:
+        at_least = {
+            "history": 1, "chunk": 1, "action_dims": 1, "proprio_dims": 0, "text_length": 1, "answer_length": 1, "num_bins": 2,
+            "plan_steps": 1,
+        }  # fmt: skip
+        problems = [f"{n} {getattr(self, n)} must be at least {low}" for n, low in at_least.items() if getattr(self, n) < low]
+        if not self.roles or len(set(self.roles)) != len(self.roles) or set(self.roles) - set(CAMERA_ROLES):
+            problems.append(f"roles {self.roles} must be distinct cameras out of {', '.join(CAMERA_ROLES)}")
+        patch = self.vision.patch
+        if any(side < 1 or side % patch for side in self.image_size):
+            problems.append(f"image_size {self.image_size} must be multiples of vision.patch {patch}")
+        problems += [
+            f"{n} {getattr(self, n)!r} must be one of {', '.join(choices)}"
+            for n, choices in _CHOICES.items()
+            if getattr(self, n) not in choices
+        ]
+        return problems + self._id_problems() + self._plan_problems()
+
+    def _id_problems(self) -> list[str]:
+        ids, vocab = self.action_ids, self.language.vocab
+        if not ids:
+            fits = self.num_bins <= vocab - 2
+            return [] if fits else [f"num_bins {self.num_bins} leaves no ids for text in a vocabulary of {vocab}"]
+        problems = []
+        if len(ids) != self.num_bins or len(set(ids)) != len(ids):
+            problems.append(f"action_ids has {len(set(ids))} distinct ids, expected num_bins = {self.num_bins}")
+        if bad := [i for i in ids if not EOS < i < vocab]:
+            problems.append(f"action_ids {bad[:5]} must lie between {EOS + 1} and {vocab - 1}")
+        return problems
+
+    def _plan_problems(self) -> list[str]:
+        if self.plan and not 0 < len(self.plan_end) < self.answer_length:
+            return [
+                f"plan needs plan_end: 1..{self.answer_length - 1} ids of the words that end a plan, got {self.plan_end} "
+                "(the tokenizer's for 'Action:')"
+            ]
+        if bad := [i for i in self.plan_end if not EOS < i < self.language.vocab]:
+            return [f"plan_end {bad} must lie between {EOS + 1} and {self.language.vocab - 1}"]
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaliGemmaConfig(VLAConfig):
+    """Decoder-only: ViT and Gemma, as PaliGemma 1 and 2; stands in for RT-2-PaLM-E."""
+
+    language: GemmaConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaLIConfig(VLAConfig):
+    """Encoder-decoder: ViT and T5 or UL2, as PaLI-X."""
+
+    language: T5Config
+
+
+def nano_paligemma() -> PaliGemmaConfig:
+    """About 3 million parameters: tests and laptops. 64 tokens a picture at 128 pixels."""
+    return PaliGemmaConfig(
+        image_size=(128, 128),
+        vision=ViTConfig(patch=16, width=128, depth=4, mlp=512, heads=4),
+        language=GemmaConfig(
+            vocab=2048, width=192, depth=4, mlp=512, heads=4, kv_heads=1, head_dim=48, query_scale=48**-0.5,
+            attn_softcap=None, final_softcap=None, post_norms=False,
+        ),
+    )  # fmt: skip
+
+
+def small_paligemma() -> PaliGemmaConfig:
+    """About 30 million parameters."""
+    return PaliGemmaConfig(
+        image_size=(128, 128),
+        vision=ViTConfig(patch=16, width=384, depth=6, mlp=1536, heads=6),
+        language=GemmaConfig(
+            vocab=4096, width=384, depth=8, mlp=1536, heads=6, kv_heads=2, head_dim=64, query_scale=64**-0.5,
+            attn_softcap=None, final_softcap=None, post_norms=False,
+        ),
+    )  # fmt: skip
+
+
+def nano_pali() -> PaLIConfig:
+    """About 3 million parameters."""
+    return PaLIConfig(
+        image_size=(128, 128),
+        vision=ViTConfig(patch=16, width=128, depth=4, mlp=512, heads=4),
+        language=T5Config(vocab=2048, width=160, mlp=448, heads=4, head_dim=40, encoder_depth=2, decoder_depth=2),
+    )
+
+
+def small_pali() -> PaLIConfig:
+    """About 30 million parameters."""
+    return PaLIConfig(
+        image_size=(128, 128),
+        vision=ViTConfig(patch=16, width=384, depth=6, mlp=1536, heads=6),
+        language=T5Config(vocab=4096, width=384, mlp=1024, heads=6, head_dim=64, encoder_depth=5, decoder_depth=4),
+    )
