@@ -1,0 +1,302 @@
+"""Gemma and Gemma 2 (arXiv 2403.08295, 2408.00118) with a cache of keys and values; big_vision's parameter names.
+
+A layer:
+
+    x += post_attention_norm(attention(pre_attention_norm(x)))        the post norms are Gemma 2's
+    x += post_ffw_norm(mlp(pre_ffw_norm(x)))
+
+`heads` queries share `kv_heads` keys and values, which are never repeated: the queries of one key lie together as rows of one
+matrix. Layers are scanned, parameters stacked on axis 0. A layer reads the cache and hands back the keys and values of its new
+rows only; all layers' rows enter the cache in one write afterwards.
+
+Letters besides the project's: g queries per key, f hidden width of the MLP.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Int
+
+from rtx.errors import UserError
+
+EPSILON = 1e-6
+NEVER = -1e30
+"""A score that the softmax turns into 0."""
+
+KeysValues = tuple[jax.Array, jax.Array]
+"""Heads first: each [b, kv_heads, s, head_dim] of one layer, [layers, b, kv_heads, s, head_dim] of all."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GemmaConfig:
+    vocab: int = 257_152  # Gemma's 256,000 pieces, 1,024 <loc>, 128 <seg>
+    width: int
+    depth: int
+    mlp: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    query_scale: float
+    attn_softcap: float | None = None
+    final_softcap: float | None = None
+    post_norms: bool = False
+    rope_base: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        sizes = {name: getattr(self, name) for name in ("vocab", "width", "depth", "mlp", "heads", "kv_heads", "head_dim")}
+        if small := [name for name, size in sizes.items() if size < 1]:
+            raise UserError(f"GemmaConfig: {', '.join(small)} must be at least 1")
+        if self.heads % self.kv_heads:
+            raise UserError(f"GemmaConfig: heads {self.heads} is not divisible by kv_heads {self.kv_heads}")
+        if self.head_dim % 2:
+            raise UserError(f"GemmaConfig: head_dim {self.head_dim} must be even, since positions turn pairs")
+
+
+def gemma_2b() -> GemmaConfig:
+    """PaliGemma 3B's."""
+    return GemmaConfig(width=2048, depth=18, mlp=16_384, heads=8, kv_heads=1, head_dim=256, query_scale=256**-0.5)
+
+
+def gemma2_2b() -> GemmaConfig:
+    """PaliGemma 2 3B's. Fine-tuning sets the final soft cap to None."""
+    return GemmaConfig(
+        width=2304, depth=26, mlp=9216, heads=8, kv_heads=4, head_dim=256, query_scale=256**-0.5,
+        attn_softcap=50.0, final_softcap=30.0, post_norms=True,
+    )  # fmt: skip
+
+
+def gemma2_9b() -> GemmaConfig:
+    """PaliGemma 2 10B's."""
+    return GemmaConfig(
+        width=3584, depth=42, mlp=14_336, heads=16, kv_heads=8, head_dim=256, query_scale=256**-0.5,
+        attn_softcap=50.0, final_softcap=30.0, post_norms=True,
+    )  # fmt: skip
+
+
+def gemma2_27b() -> GemmaConfig:
+    """PaliGemma 2 28B's. The query scale is that of width / heads, not of head_dim."""
+    return GemmaConfig(
+        width=4608, depth=46, mlp=36_864, heads=32, kv_heads=16, head_dim=128, query_scale=144**-0.5,
+        attn_softcap=50.0, final_softcap=30.0, post_norms=True,
+    )  # fmt: skip
+
+
+class Gemma(nn.Module):
+    """Embedded tokens to hidden rows. `embed` before, `logits` after."""
+
+    config: GemmaConfig
+    dtype: DTypeLike = jnp.float32
+    remat: bool = False  # compute each layer again in the backward pass instead of keeping its insides
+
+    def setup(self) -> None:
+        self.embedder = Embedder(self.config, self.dtype)
+        block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+        self.layers = nn.scan(
+            block,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=(nn.broadcast, nn.broadcast, 0, nn.broadcast),
+            length=self.config.depth,
+        )(self.config, self.dtype)
+        self.final_norm = RMSNorm()
+
+    def embed(self, ids: Int[Array, "b n"]) -> Float[Array, "b n d"]:
+        return self.embedder.embed(ids)
+
+    def __call__(
+        self,
+        x: Float[Array, "b n d"],
+        positions: Int[Array, "b n"],
+        mask: Bool[Array, "b q n"],
+        cache: KeysValues | None = None,
+        cached: Bool[Array, "b s"] | None = None,
+    ) -> tuple[Float[Array, "b n d"], KeysValues]:
+        """Hidden rows after the last norm, and the keys and values of these rows of all layers.
+
+        mask[b, q, k]: row q sees row k; one q stands for all rows. With `cache`, every row also sees the cache where `cached` is True.
+        """
+        x, new = self.layers(x, positions, mask, cache, cached)
+        return self.final_norm(x), new
+
+    def logits(self, hidden: Float[Array, "*n d"], ids: Int[Array, " r"] | None = None) -> Float[Array, "*n v"]:
+        """Float32, after the soft cap; only of the tokens `ids` if given."""
+        return self.embedder.logits(hidden, ids)
+
+
+class Embedder(nn.Module):
+    """The table of both ends: its rows times sqrt(width) are the inputs, products with its rows the logits."""
+
+    config: GemmaConfig
+    dtype: DTypeLike
+
+    def setup(self) -> None:
+        init = nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=1, out_axis=0)
+        self.input_embedding = self.param("input_embedding", init, (self.config.vocab, self.config.width), jnp.float32)
+
+    def embed(self, ids: Int[Array, "b n"]) -> Float[Array, "b n d"]:
+        scale = jnp.asarray(math.sqrt(self.config.width), self.dtype)  # rounded as the released models round it
+        return jnp.take(self.input_embedding, ids, axis=0).astype(self.dtype) * scale
+
+    def logits(self, hidden: Float[Array, "*n d"], ids: Int[Array, " r"] | None) -> Float[Array, "*n v"]:
+        table = self.input_embedding if ids is None else jnp.take(self.input_embedding, ids, axis=0)
+        rows = hidden.astype(self.dtype).reshape(-1, hidden.shape[-1])
+        logits = jnp.matmul(rows, table.astype(self.dtype).T, preferred_element_type=jnp.float32)
+        return soft_cap(logits, self.config.final_softcap).reshape(*hidden.shape[:-1], table.shape[0])
+
+
+class Block(nn.Module):
+    config: GemmaConfig
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b n d"],
+        positions: Int[Array, "b n"],
+        mask: Bool[Array, "b q n"],
+        cache: KeysValues | None,
+        cached: Bool[Array, "b s"] | None,
+    ) -> tuple[Float[Array, "b n d"], KeysValues]:
+        cfg = self.config
+        normed = RMSNorm(name="pre_attention_norm")(x)
+        mixed, new = Attention(cfg, self.dtype, name="attn")(normed, positions, mask, cache, cached)
+        x = x + (RMSNorm(name="post_attention_norm")(mixed) if cfg.post_norms else mixed)
+        out = FeedForward(cfg, self.dtype, name="mlp")(RMSNorm(name="pre_ffw_norm")(x))
+        return x + (RMSNorm(name="post_ffw_norm")(out) if cfg.post_norms else out), new
+
+
+class Attention(nn.Module):
+    config: GemmaConfig
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b n d"],
+        positions: Int[Array, "b n"],
+        mask: Bool[Array, "b q n"],
+        cache: KeysValues | None,
+        cached: Bool[Array, "b s"] | None,
+    ) -> tuple[Float[Array, "b n d"], KeysValues]:
+        cfg, (b, n, d) = self.config, x.shape
+        into = Weights((cfg.heads, d, cfg.head_dim), -2, self.dtype, name="q_einsum")()
+        kv_into = Weights((2, cfg.kv_heads, d, cfg.head_dim), -2, self.dtype, name="kv_einsum")()
+        out_of = Weights((cfg.heads, cfg.head_dim, d), (-3, -2), self.dtype, name="attn_vec_einsum")()
+        query = rotate(into_heads(x, into), positions, cfg.rope_base) * cfg.query_scale
+        keys_values = into_heads(x, kv_into.reshape(2 * cfg.kv_heads, d, cfg.head_dim))
+        key = rotate(keys_values[:, : cfg.kv_heads], positions, cfg.rope_base)
+        value = keys_values[:, cfg.kv_heads :]
+        grouped = query.reshape(b, cfg.kv_heads, cfg.heads // cfg.kv_heads * n, cfg.head_dim)
+        mixed = self._mix(grouped, (key, value), mask, cache, cached)
+        rows = mixed.reshape(b, cfg.heads, n, cfg.head_dim).swapaxes(1, 2).reshape(b * n, cfg.heads * cfg.head_dim)
+        return (rows @ out_of.reshape(-1, d)).reshape(b, n, d), (key, value)
+
+    def _mix(
+        self,
+        query: Float[Array, "b e gn h"],
+        new: KeysValues,
+        mask: Bool[Array, "b q n"],
+        cache: KeysValues | None,
+        cached: Bool[Array, "b s"] | None,
+    ) -> Float[Array, "b e gn h"]:
+        """One softmax over the cache's rows and the new ones."""
+        n = new[0].shape[2]
+        scores = [self._scores(query, new[0], mask)]
+        values = [new[1]]
+        if cache is not None and cached is not None:
+            scores.append(self._scores(query, cache[0], cached[:, None]))
+            values.append(cache[1])
+        probability = jax.nn.softmax(jnp.concatenate(scores, -1), axis=-1).astype(self.dtype)
+        parts = jnp.split(probability, [n], axis=-1) if len(values) > 1 else [probability]
+        return sum(
+            (part @ value.astype(self.dtype) for part, value in zip(parts, values, strict=True)), jnp.zeros((), self.dtype)
+        )
+
+    def _scores(
+        self, query: Float[Array, "b e gn h"], key: Float[Array, "b e s h"], mask: Bool[Array, "b q s"]
+    ) -> Float[Array, "b e gn s"]:
+        """Float32; NEVER where the mask forbids."""
+        b, e, rows, _ = query.shape
+        scores = jnp.matmul(query, key.astype(self.dtype).swapaxes(2, 3), preferred_element_type=jnp.float32)
+        scores = soft_cap(scores, self.config.attn_softcap)
+        per_query = scores.reshape(b, e, self.config.heads // self.config.kv_heads, -1, key.shape[2])
+        return jnp.where(mask[:, None, None], per_query, NEVER).reshape(b, e, rows, -1)
+
+
+class FeedForward(nn.Module):
+    """Gated GELU (tanh form)."""
+
+    config: GemmaConfig
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
+        d, f = x.shape[-1], self.config.mlp
+        gating = self.param("gating_einsum", kernel_init(-2), (2, d, f), jnp.float32).astype(self.dtype)
+        linear = self.param("linear", kernel_init(-2), (f, d), jnp.float32).astype(self.dtype)
+        rows = x.reshape(-1, d)
+        hidden = nn.gelu(rows @ gating[0], approximate=True) * (rows @ gating[1])
+        return (hidden @ linear).reshape(x.shape)
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * (1 + scale), in float32, result as wide as x."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+        scale = self.param("scale", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+        wide = x.astype(jnp.float32)
+        normed = wide * jax.lax.rsqrt(jnp.mean(jnp.square(wide), axis=-1, keepdims=True) + EPSILON)
+        return (normed * (1 + scale.astype(jnp.float32))).astype(x.dtype)
+
+
+class Weights(nn.Module):
+    """One matrix called `w`, as big_vision's Einsum layers hold it."""
+
+    shape: tuple[int, ...]
+    in_axis: int | tuple[int, ...]
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self) -> Float[Array, "*shape"]:
+        return self.param("w", kernel_init(self.in_axis), self.shape, jnp.float32).astype(self.dtype)
+
+
+def kernel_init(in_axis: int | tuple[int, ...]) -> nn.initializers.Initializer:
+    """Variance 1 / (number of inputs); axes that are neither input nor the last are separate matrices."""
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
+        axes = (in_axis,) if isinstance(in_axis, int) else in_axis
+        inputs = math.prod(shape[axis] for axis in axes)
+        return jax.random.truncated_normal(key, -2, 2, shape, dtype) * (inputs**-0.5 / 0.87962566103423978)
+
+    return init
+
+
+def into_heads(x: Float[Array, "b n d"], kernel: Float[Array, "e d h"]) -> Float[Array, "b e n h"]:
+    """One product for all heads, on flattened rows."""
+    b, n, d = x.shape
+    e, _, h = kernel.shape
+    rows = x.reshape(b * n, d) @ kernel.swapaxes(0, 1).reshape(d, e * h)
+    return rows.reshape(b, n, e, h).swapaxes(1, 2)
+
+
+def rotate(x: Float[Array, "b e n h"], positions: Int[Array, "b n"], base: float) -> Float[Array, "b e n h"]:
+    """Rotary positions (arXiv 2104.09864) on halves: dimension i turns with i + h/2; float32 inside."""
+    half = x.shape[-1] // 2
+    frequency = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angle = positions.astype(jnp.float32)[:, None, :, None] * frequency
+    sin, cos = jnp.sin(angle), jnp.cos(angle)
+    first, second = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], -1).astype(x.dtype)
+
+
+def soft_cap(x: Float[Array, "*n"], cap: float | None) -> Float[Array, "*n"]:
+    """cap * tanh(x / cap): nearly x while small, never beyond the cap."""
+    return x if cap is None else jnp.tanh(x / cap) * cap
