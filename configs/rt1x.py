@@ -5,7 +5,7 @@
     rtx train configs/rt1x.py:tiny   --set data.sets.0.source=SOURCE      on a CPU; also tiny_words
 
 Instructions are the vectors that the data sets store (Universal Sentence Encoder). Against the training notebook: one bound
-for tokenizing and decoding, actions rounded to the nearest bin, pictures resized with antialiasing by the loader.
+for tokenizing and decoding, actions rounded to the nearest bin, pictures padded as there and resized with antialiasing.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ def _data(sets: tuple[DataSet, ...], *, batch_size: int) -> DataConfig:
         sets=sets,
         roles=("primary",),
         image_size=(256, 320),
+        fit="pad",
         history=15,
         frame_actions=True,
         bounds="rt1x",

@@ -11,14 +11,16 @@ wanted; PNG and all resizing go through Pillow. Pillow's own JPEG reader gives t
 Both ways shrink by the same power of two first, the largest that leaves no side below the target; a
 scaled JPEG decode and the full decode followed by `resize` therefore agree to 0.2 of 255 levels on average for camera
 pictures, and to 0.6 on sharp saturated edges, where 4:2:0 colour is sampled at other places (1 % of the values differ by
-up to 12 there; `tests/test_images.py`). Bilinear over the whole reduction would differ by 1.3 on camera pictures. The aspect
-ratio is not kept: the target size is filled, as in Octo and OpenVLA.
+up to 12 there; `tests/test_images.py`). Bilinear over the whole reduction would differ by 1.3 on camera pictures.
+
+Fit "stretch" fills the target size and does not keep the aspect ratio, as in Octo and OpenVLA; "pad" keeps it and leaves
+black bars, as in RT-1-X (`place_in`).
 """
 
 from __future__ import annotations
 
 import io
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import simplejpeg
@@ -26,6 +28,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from rtx.errors import UserError, WorldError
+from rtx.spec import Fit
 
 ChannelOrder = Literal["rgb", "bgr"]
 Size = tuple[int, int]  # (height, width) in pixels
@@ -35,13 +38,46 @@ _JPEG_START = b"\xff\xd8"
 _MAX_SCALED_DECODE = 8  # the JPEG library decodes at 1/2, 1/4, 1/8
 
 
+class Place(NamedTuple):
+    """Where a picture lies in a larger one, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def size(self) -> Size:
+        return self.height, self.width
+
+    def of(self, ground: np.ndarray) -> np.ndarray:
+        """This part of an array [h, w, ...], as a view."""
+        return ground[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def place_in(size: Size, height: int, width: int, fit: Fit) -> Place:
+    """Where a picture of `height` x `width` comes to lie in one of `size`; at least one pixel.
+
+    "pad" as in `tf.image.resize_with_pad` (TensorFlow 2.21), by which RT-X data are prepared: computed in float32, so that a
+    side that should be filled can lack its last row or column.
+    """
+    if fit == "stretch":
+        return Place(0, 0, *size)
+    sides, wanted = np.array([height, width], np.float32), np.array(size, np.float32)
+    scaled = sides / np.max(sides / wanted)
+    bars, inner = np.maximum(np.floor((wanted - scaled) / 2), 0), np.maximum(np.floor(scaled), 1)
+    return Place(int(bars[0]), int(bars[1]), int(inner[0]), int(inner[1]))
+
+
 def decode(
     data: bytes | memoryview,
     size: Size | None = None,
     channel_order: ChannelOrder = "rgb",
     out: UInt8[np.ndarray, "h w 3"] | None = None,
+    *,
+    fit: Fit = "stretch",
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A JPEG or PNG as RGB, filled to `size` (height, width) or in its own size for None.
+    """A JPEG or PNG as RGB, brought to `size` (height, width) as `fit` says, or in its own size for None.
 
     `channel_order` says how the file stores its channels; the result is always RGB. Empty `data` means that there was no
     picture and gives black, which needs a `size`. `out` (C-contiguous, of `size`) receives the picture and is returned.
@@ -54,19 +90,20 @@ def decode(
         return _black(size, out)
     try:
         if data[:2] == _JPEG_START:
-            return _decode_jpeg(data, size, channel_order, out)
-        array = np.asarray(_open_png(data, size))
+            return _decode_jpeg(data, size, channel_order, out, fit)
+        return _decode_png(data, size, channel_order, out, fit)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise WorldError(f"damaged picture of {len(data)} bytes starting {data[:8].hex()}: {error}") from error
-    return _given(np.ascontiguousarray(array[..., ::-1]) if channel_order == "bgr" else array, out)
 
 
-def resize(image: UInt8[np.ndarray, "*b h w 3"], size: Size) -> UInt8[np.ndarray, "*b h2 w2 3"]:
-    """`image` filled to `size` (height, width), antialiased. Returns `image` itself where it already fits."""
+def resize(image: UInt8[np.ndarray, "*b h w 3"], size: Size, fit: Fit = "stretch") -> UInt8[np.ndarray, "*b h2 w2 3"]:
+    """`image` brought to `size` (height, width), antialiased. Returns `image` itself where it already fits."""
     if image.shape[-3:-1] == tuple(size):
         return image
     flat = image.reshape(-1, *image.shape[-3:])
-    small = [_filled(frame, size, _reduction(frame.shape[0], frame.shape[1], size)) for frame in flat]
+    place = place_in(size, image.shape[-3], image.shape[-2], fit)
+    reduction = _reduction(image.shape[-3], image.shape[-2], place.size)
+    small = [_placed(_filled(frame, place.size, reduction), place, size, None) for frame in flat]
     return np.stack(small).reshape(*image.shape[:-3], *size, 3) if small else np.zeros((*image.shape[:-3], *size, 3), np.uint8)
 
 
@@ -103,28 +140,47 @@ def _given(picture: np.ndarray, out: np.ndarray | None) -> np.ndarray:
     return out
 
 
+def _placed(picture: np.ndarray, place: Place, size: Size, out: np.ndarray | None) -> np.ndarray:
+    """`picture` on black of `size`, in the caller's memory if there is such."""
+    if place.size == tuple(size):
+        return _given(picture, out)
+    ground = _black(size, out)
+    place.of(ground)[...] = picture
+    return ground
+
+
 def _decode_jpeg(
-    data: bytes | memoryview, size: Size | None, channel_order: ChannelOrder, out: np.ndarray | None
+    data: bytes | memoryview, size: Size | None, channel_order: ChannelOrder, out: np.ndarray | None, fit: Fit
 ) -> np.ndarray:
     height, width, _, _ = simplejpeg.decode_jpeg_header(data)
     _check_pixels(height, width)
     if size is None or (height, width) == tuple(size):
         return simplejpeg.decode_jpeg(data, channel_order, buffer=out)
-    reduction = _reduction(height, width, size)
+    place = place_in(size, height, width, fit)
+    reduction = _reduction(height, width, place.size)
     scale = min(reduction, _MAX_SCALED_DECODE)
     # The library takes the smallest scale that leaves at least this much, which is 1 / scale.
     small = simplejpeg.decode_jpeg(data, channel_order, min_height=-(-height // scale), min_width=-(-width // scale))
-    return _given(_filled(small, size, reduction // scale), out)
+    return _placed(_filled(small, place.size, reduction // scale), place, size, out)
 
 
-def _open_png(data: bytes | memoryview, size: Size | None) -> Image.Image:
+def _decode_png(
+    data: bytes | memoryview, size: Size | None, channel_order: ChannelOrder, out: np.ndarray | None, fit: Fit
+) -> np.ndarray:
+    picture = _open_png(data)
+    own = (picture.height, picture.width)
+    place = place_in(size or own, *own, fit)
+    array = np.asarray(_shrink(picture, place.size, _reduction(*own, place.size)))
+    array = np.ascontiguousarray(array[..., ::-1]) if channel_order == "bgr" else array
+    return _placed(array, place, size or own, out)
+
+
+def _open_png(data: bytes | memoryview) -> Image.Image:
     # Only this format: Pillow knows dozens more, each another parser for hostile bytes.
     picture: Image.Image = Image.open(io.BytesIO(data), formats=("PNG",))
     _check_pixels(picture.height, picture.width)
     picture.load()
-    if picture.mode != "RGB":
-        picture = picture.convert("RGB")
-    return picture if size is None else _shrink(picture, size, _reduction(picture.height, picture.width, size))
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _check_pixels(height: int, width: int) -> None:

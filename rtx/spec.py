@@ -37,6 +37,8 @@ RELATIVE_KINDS = ("delta_pos", "delta_rot", "joint_delta", "joint_vel", "base_de
 Frame = Literal["base", "tool", "joint", "world", "none"]
 RotationForm = Literal["rpy", "quat_wxyz", "quat_xyzw", "axis_angle", "rot6d"]
 ROTATION_WIDTH: Mapping[str, int] = {"rpy": 3, "quat_wxyz": 4, "quat_xyzw": 4, "axis_angle": 3, "rot6d": 6}
+Fit = Literal["stretch", "pad"]
+"""How a picture comes to another size: each side by itself, or with its aspect kept and black bars on two sides."""
 CAMERA_ROLES = ("primary", "secondary", "tertiary", "quaternary", "wrist", "wrist_left", "wrist_right")
 
 
@@ -411,6 +413,7 @@ class Contract:
     image_size: tuple[int, int]  # (height, width) fed to the model
     history: int  # frames t
     chunk: int  # actions k
+    fit: Fit = "stretch"  # how pictures of another shape come to `image_size`
     embodiments: Mapping[str, Embodiment]
     layouts: Mapping[str, Layout]
     statistics: Mapping[str, Statistics]

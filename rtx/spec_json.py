@@ -71,6 +71,7 @@ def contract_from_json(data: Mapping[str, Any]) -> Contract:
         image_size=(data["image_size"][0], data["image_size"][1]),
         history=data["history"],
         chunk=data["chunk"],
+        fit=data["fit"],
         embodiments={k: embodiment_from_json(v) for k, v in data["embodiments"].items()},
         layouts={k: layout_from_json(v) for k, v in data["layouts"].items()},
         statistics={k: statistics_from_json(v) for k, v in data["statistics"].items()},

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from rtx.errors import UserError, WorldError
-from rtx.images import ChannelOrder, decode, encode_jpeg, encode_png, resize
+from rtx.images import ChannelOrder, Place, decode, encode_jpeg, encode_png, place_in, resize
+from rtx.spec import Fit
 
 
 def scene(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -68,6 +73,67 @@ def test_resize_takes_leading_dimensions_and_leaves_a_fit_alone():
 
 def test_enlarging_works():
     assert decode(encode_jpeg(scene(32, 32)), (96, 64)).shape == (96, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "expected"),
+    [
+        (2, 4, (4, 4), Place(1, 0, 2, 4)),  # two rows of black above and below make four
+        (4, 2, (4, 5), Place(0, 1, 4, 2)),  # three columns over: one to the left, two to the right
+        (2, 4, (4, 6), Place(0, 0, 3, 6)),  # 1.5 times as large: one row over, below
+        (3, 4, (4, 6), Place(0, 0, 4, 5)),  # 5.33 columns become 5, and 0.67 / 2 is no bar: the black column is the last
+        (256, 256, (256, 320), Place(0, 32, 256, 256)),  # Bridge for RT-X
+        (480, 640, (256, 320), Place(8, 0, 240, 320)),
+        (256, 320, (256, 320), Place(0, 0, 256, 320)),
+        (1, 900, (4, 4), Place(1, 0, 1, 4)),  # nothing vanishes
+    ],
+)
+def test_padding_by_hand(height: int, width: int, size: tuple[int, int], expected: Place):
+    assert place_in(size, height, width, "pad") == expected
+    assert place_in(size, height, width, "stretch") == Place(0, 0, *size)
+    shown = resize(np.full((height, width, 3), 200, np.uint8), size, "pad")
+    inside = np.zeros(size, bool)
+    expected.of(inside)[...] = True
+    assert (shown == np.where(inside, 200, 0)[..., None]).all()
+
+
+def test_padding_is_tensorflows():
+    """`tf.image.resize_with_pad`, which the RT-X data were prepared with: 405 sizes, and the pixels of two."""
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.pad_in_process"], cwd=root, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["ok"], done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("size", [(60, 50), (48, 100), (24, 60), (96, 160)])
+@pytest.mark.parametrize("channel_order", ["rgb", "bgr"])
+def test_padding_keeps_the_picture_and_blackens_the_rest(size: tuple[int, int], channel_order: ChannelOrder):
+    """Decoded or resized, into given memory or new, in one array or several: the stretched picture at its place."""
+    picture = scene(48, 64)
+    place = place_in(size, 48, 64, "pad")
+    expected = np.zeros((*size, 3), np.uint8)
+    place.of(expected)[...] = resize(picture, place.size)
+    assert 0 < (expected.any(-1)).mean() < 1
+    stored = picture if channel_order == "rgb" else np.ascontiguousarray(picture[..., ::-1])
+    out = np.full((*size, 3), 7, np.uint8)
+    assert decode(encode_png(stored), size, channel_order, out, fit="pad") is out
+    for shown in (out, decode(encode_png(stored), size, channel_order, fit="pad"), resize(picture, size, "pad")):
+        np.testing.assert_array_equal(shown, expected)
+    np.testing.assert_array_equal(resize(np.stack([picture] * 2)[None], size, "pad")[0, 1], expected)
+    data = encode_jpeg(stored)
+    jpeg = np.zeros_like(expected)
+    place.of(jpeg)[...] = decode(data, place.size, channel_order)
+    np.testing.assert_array_equal(decode(data, size, channel_order, fit="pad"), jpeg)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_a_fit_in_its_own_size_is_the_picture(fit: Fit):
+    picture = scene(40, 60)
+    for size in (None, (40, 60)):
+        np.testing.assert_array_equal(decode(encode_png(picture), size, fit=fit), picture)
+    assert resize(picture, (40, 60), fit) is picture
 
 
 def test_bgr_files_come_out_rgb():

@@ -14,7 +14,7 @@ ROOMS: dict[str, set[str]] = {
     "files": {"errors"},
     "progress": set(),
     "tables": set(),
-    "images": {"errors"},
+    "images": {"errors", "spec"},
     "spec": {"errors"},
     "spec_json": {"spec"},
     "robots": BASE,

@@ -27,7 +27,7 @@ def contract() -> spec.Contract:
     proprio = statistics(np.full(10, -1.0), np.full(10, 1.0))
     one = spec.Statistics(action=action, proprio=proprio, num_episodes=3, source="abc")
     return spec.Contract(
-        roles=("primary", "wrist"), image_size=(64, 64), history=1, chunk=4,
+        roles=("primary", "wrist"), image_size=(64, 64), fit="pad", history=1, chunk=4,
         embodiments=SIM_ARMS, layouts=dict.fromkeys(SIM_ARMS, spec.CANONICAL), statistics=dict.fromkeys(SIM_ARMS, one),
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int32, Int64
@@ -215,14 +216,13 @@ class _Table:
         self.normalize_proprio = contract.proprio_normalizer(prepared.name).forward
         self._is_relative = prepared.layout.action.per_dim(lambda f: f.kind in RELATIVE_KINDS).astype(bool)
         self._none = self.languages.index("") if "" in self.languages else -1
-        label, size = f"data set {prepared.name!r}, split {split!r}", contract.image_size
+        label = f"data set {prepared.name!r}, split {split!r}"
+        shown: dict[str, Any] = {"size": contract.image_size, "fit": contract.fit, "files": files, "label": label}
         self.frames: Mapping[str, Frames] = {
-            role: Frames(part, role, size=size, files=files, label=label, keep=keep) for role in _having(entry, contract.roles)
+            role: Frames(part, role, keep=keep, **shown) for role in _having(entry, contract.roles)
         }
         self.depth: Mapping[str, Frames] = {
-            role: Frames(part, role, size=size, files=files, label=label, depth=True)
-            for role in depth
-            if role in prepared.depths
+            role: Frames(part, role, depth=True, **shown) for role in depth if role in prepared.depths
         }
 
     def mapped_bytes(self) -> int:

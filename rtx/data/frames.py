@@ -26,6 +26,7 @@ from rtx.data.storage import Location, RangeReader, Url
 from rtx.data.windows import episode_of
 from rtx.errors import WorldError
 from rtx.images import Size
+from rtx.spec import Fit
 
 _MAX_GAP_BYTES = 4096  # reading over a gap is cheaper than another call; between neighbours lie 2 to 5 bytes
 _MAX_READ_BYTES = 4 << 20
@@ -100,8 +101,8 @@ def _whole(data: _Data, place: Location, offset: int, num_bytes: int) -> _Data:
 
 
 class Frames:
-    """One camera of one split of a prepared set, decoded at `size` (height, width; None: each in its own): RGB, or its depth
-    maps (float32 [h, w], metres) with `depth=True`.
+    """One camera of one split of a prepared set, decoded at `size` (height, width; None: each in its own), to which `fit`
+    brings it: RGB, or its depth maps (float32 [h, w], metres) with `depth=True`.
 
     With `keep=True` every decoded picture stays in memory: the first epoch decodes, later ones copy. Safe to share between
     threads.
@@ -115,6 +116,7 @@ class Frames:
         size: Size | None,
         files: ShardFiles,
         label: str,
+        fit: Fit = "stretch",
         keep: bool = False,
         depth: bool = False,
     ) -> None:
@@ -123,6 +125,7 @@ class Frames:
         self._metres_per_unit = index.metres_per_unit if depth else None
         self._shard, self._offset, self._length = (np.asarray(a) for a in (index.shard, index.offset, index.length))
         self._episode_start = np.asarray(split.episode_start)
+        self._fit: Fit = fit
         self._size, self._files, self._label = size, files, f"{label}, {'depth of ' if depth else ''}camera {role!r}"
         self._kept: tuple[np.ndarray, np.ndarray] | None = None
         if keep:
@@ -189,8 +192,8 @@ class Frames:
         # The one place where the kind of a column decides how its bytes become an array.
         try:
             if self._metres_per_unit is None:
-                return self._pixels.colour(data, self._size, self._channel_order, out)
-            metres = self._pixels.depth(data, self._size, self._metres_per_unit)
+                return self._pixels.colour(data, self._size, self._channel_order, out, fit=self._fit)
+            metres = self._pixels.depth(data, self._size, self._metres_per_unit, fit=self._fit)
         except WorldError as error:
             raise WorldError(f"{self.place(row)}: {error}; `rtx data verify` checks the whole set") from error
         if out is None:

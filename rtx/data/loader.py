@@ -29,7 +29,7 @@ from rtx.data.assemble import PADDING_SAMPLE, Assembler, Plan, Tokenize, batch_d
 from rtx.data.mixture import Mixture
 from rtx.data.order import Order
 from rtx.errors import UserError, unknown_name
-from rtx.spec import Batch, Contract
+from rtx.spec import Batch, Contract, Fit
 
 __all__ = ["Loader", "LoaderState", "batch_digest", "one_pass"]
 
@@ -83,6 +83,7 @@ class Loader:
         chunk: int,
         roles: Sequence[str],
         image_size: tuple[int, int],
+        fit: Fit = "stretch",
         tokenize: Tokenize,
         seed: int,
         split: str = "train",
@@ -111,7 +112,7 @@ class Loader:
         problems += _depth_problems(mixture, depth)
         if problems:
             raise UserError("loader: " + "; ".join(problems))
-        contract = mixture.contract(roles=roles, image_size=image_size, history=history, chunk=chunk)
+        contract = mixture.contract(roles=roles, image_size=image_size, fit=fit, history=history, chunk=chunk)
         self.mixture, self.order = mixture, mixture.order(seed=seed, split=split)
         self.batch_size, self.num_threads = batch_size, num_threads or _available_cores()
         self._share = _share(batch_size, host_index, num_hosts)
@@ -200,6 +201,7 @@ def one_pass(
     chunk: int,
     roles: Sequence[str],
     image_size: tuple[int, int],
+    fit: Fit = "stretch",
     tokenize: Tokenize,
     split: str = "val",
     max_samples: int | None = None,
@@ -225,7 +227,7 @@ def one_pass(
         problems.append(f"split {split!r} is empty in every data set: {', '.join(mixture.names)}")
     if problems or plan is None:
         raise UserError("loader: " + "; ".join(problems))
-    contract = mixture.contract(roles=roles, image_size=image_size, history=history, chunk=chunk)
+    contract = mixture.contract(roles=roles, image_size=image_size, fit=fit, history=history, chunk=chunk)
     assembler = Assembler(
         mixture, contract, split=split, tokenize=tokenize, depth=depth, goals=goals, frame_actions=frame_actions
     )
@@ -302,7 +304,7 @@ def _share(batch_size: int, host_index: int, num_hosts: int) -> slice:
 
 def _fingerprint(mixture: str, split: str, seed: int, contract: Contract, frame_actions: bool) -> str:
     chunk = "frames" if frame_actions else contract.chunk
-    parts = [mixture, split, seed, contract.roles, contract.image_size, contract.history, chunk]
+    parts = [mixture, split, seed, contract.roles, contract.image_size, contract.fit, contract.history, chunk]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

@@ -18,7 +18,7 @@ from rtx.data.filters import NO_FILTERS, Filters, Kept, kept
 from rtx.data.order import Order, block_counts
 from rtx.data.prepared import PreparedSet
 from rtx.errors import UserError, unknown_name
-from rtx.spec import Contract, Statistics, to_json
+from rtx.spec import Contract, Fit, Statistics, to_json
 from rtx.tables import text_table
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,9 @@ class Mixture:
                 assumed = "; ".join(f"{text} (--choose {name}=...)" for name, text in prepared.unsettled.items())
                 log.warning(f"{prepared.name}: assumed where its sources disagree: {assumed}; see rtx data info")
 
-    def contract(self, *, roles: Sequence[str], image_size: tuple[int, int], history: int, chunk: int) -> Contract:
+    def contract(
+        self, *, roles: Sequence[str], image_size: tuple[int, int], history: int, chunk: int, fit: Fit = "stretch"
+    ) -> Contract:
         """What a model trained on this mixture promises. Raises UserError for a camera that no data set has."""
         for role in roles:
             if role not in self.roles:
@@ -134,6 +136,7 @@ class Mixture:
             image_size=image_size,
             history=history,
             chunk=chunk,
+            fit=fit,
             embodiments={entry.prepared.name: entry.prepared.embodiment for entry in self.entries},
             layouts={entry.prepared.name: entry.prepared.layout for entry in self.entries},
             statistics={entry.prepared.name: entry.statistics for entry in self.entries},

@@ -28,7 +28,8 @@ from PIL import Image
 from rtx.data.example import Malformed, varints
 from rtx.data.features import FeatureSpec
 from rtx.errors import UserError, WorldError
-from rtx.images import ChannelOrder, Size, decode, resize
+from rtx.images import ChannelOrder, Size, decode, place_in, resize
+from rtx.spec import Fit
 
 Encoding = Literal["picture", "uint16_png", "float_png", "varint", "float32", "bytes", "zlib"]
 FILES = ("picture", "uint16_png", "float_png")  # encodings that are a JPEG or PNG file
@@ -72,20 +73,24 @@ class PixelFormat:
         size: Size | None = None,
         channel_order: ChannelOrder = "rgb",
         out: UInt8[np.ndarray, "h w 3"] | None = None,
+        *,
+        fit: Fit = "stretch",
     ) -> UInt8[np.ndarray, "h w 3"]:
         """As `rtx.images.decode`, whatever the encoding. Raises WorldError for damaged bytes."""
         if self.encoding == "picture" or not data:
-            return decode(data, size, channel_order, out)
+            return decode(data, size, channel_order, out, fit=fit)
         pixels = self._array(data)
         pixels = np.broadcast_to(pixels.reshape(*pixels.shape[:2], -1), (*pixels.shape[:2], 3))
         picture = np.ascontiguousarray(pixels[..., ::-1] if channel_order == "bgr" else pixels)
-        picture = picture if size is None else resize(picture, size)
+        picture = picture if size is None else resize(picture, size, fit)
         if out is None:
             return picture
         out[...] = picture
         return out
 
-    def depth(self, data: bytes | memoryview, size: Size | None, metres_per_unit: float) -> Float32[np.ndarray, "h w"]:
+    def depth(
+        self, data: bytes | memoryview, size: Size | None, metres_per_unit: float, *, fit: Fit = "stretch"
+    ) -> Float32[np.ndarray, "h w"]:
         """In metres, 0 where nothing was measured (stored as 0, NaN or infinite). Empty `data`: no depth map, all 0.
 
         Resized by taking the nearest pixel: a mean over the edge of an object would be a distance at which nothing is.
@@ -96,7 +101,8 @@ class PixelFormat:
                 raise UserError("an absent depth map has no size of its own: pass size=(height, width)")
             return np.zeros(size, np.float32)
         pixels = self._array(data)
-        pixels = _nearest(pixels.reshape(pixels.shape[:2]), size) if size else pixels.reshape(pixels.shape[:2])
+        pixels = pixels.reshape(pixels.shape[:2])
+        pixels = _nearest(pixels, size, fit) if size else pixels
         metres = pixels.astype(np.float32) * np.float32(metres_per_unit)
         return np.where(np.isfinite(metres), metres, np.float32(0))
 
@@ -169,10 +175,13 @@ def _encoding(spec: FeatureSpec) -> Encoding | None:
     return "varint" if spec.dtype in _INTEGERS else "float32"
 
 
-def _nearest(pixels: np.ndarray, size: Size) -> np.ndarray:
-    """The pixel under the middle of each target pixel."""
-    rows, columns = ((np.arange(n) * 2 + 1) * have // (2 * n) for n, have in zip(size, pixels.shape, strict=True))
-    return pixels[rows[:, None], columns]
+def _nearest(pixels: np.ndarray, size: Size, fit: Fit) -> np.ndarray:
+    """The pixel under the middle of each target pixel; 0 in bars."""
+    place = place_in(size, pixels.shape[0], pixels.shape[1], fit)
+    rows, columns = ((np.arange(n) * 2 + 1) * have // (2 * n) for n, have in zip(place.size, pixels.shape, strict=True))
+    ground = np.zeros(size, pixels.dtype)
+    place.of(ground)[...] = pixels[rows[:, None], columns]
+    return ground
 
 
 def _check_shape(found: tuple[int, ...], declared: tuple[int | None, ...], data: bytes | memoryview) -> None:

@@ -112,7 +112,7 @@ class Inputs:
             height, width = self.contract.image_size
             return np.zeros((len(take), height, width, 3), np.uint8), np.zeros(len(take), bool)
         newest = obs.images[role][take[0] :]  # only what is used: resizing is the costly part
-        pictures = images.resize(newest, self.contract.image_size)[take - take[0]]
+        pictures = images.resize(newest, self.contract.image_size, self.contract.fit)[take - take[0]]
         seen = obs.image_mask[role][take]
         # As in training: a lost frame is black, and history padding is masked though it shows the first frame.
         return np.where(seen[:, None, None, None], pictures, np.uint8(0)), seen & valid

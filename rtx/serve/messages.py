@@ -1,7 +1,7 @@
 """What policy server and robot say to each other, between plain msgpack maps and the types of `rtx.spec`.
 
-    server  {type: hello, protocol, policy, contract, robots: {name: {control_hz, cameras}}, roles, image_size, history, chunk,
-             proprio, action, max_message_bytes}
+    server  {type: hello, protocol, policy, contract, robots: {name: {control_hz, cameras}}, roles, image_size, fit, history,
+             chunk, proprio, action, max_message_bytes}
     robot   {type: act, id, robot, instruction, stamp_ns, proprio [t, p] or [p], images: {role: [t, h, w, 3] or [h, w, 3]},
              image_mask: {role: [t]} (may be left out)}
     server  {type: actions, id, actions [k, a], names, control_hz, stamp_ns, valid_until_ns, timing_ms}
@@ -48,8 +48,8 @@ def hello(contract: Contract, *, policy: str) -> dict[str, Any]:
     }
     return {
         "type": "hello", "protocol": PROTOCOL, "policy": policy, "contract": contract.fingerprint(), "robots": robots,
-        "roles": list(contract.roles), "image_size": list(contract.image_size), "history": contract.history,
-        "chunk": contract.chunk, "max_message_bytes": MAX_MESSAGE_BYTES,
+        "roles": list(contract.roles), "image_size": list(contract.image_size), "fit": contract.fit,
+        "history": contract.history, "chunk": contract.chunk, "max_message_bytes": MAX_MESSAGE_BYTES,
     }  # fmt: skip
 
 

@@ -8,8 +8,9 @@ through the middle, so they go into the contract as the range [q01, q99] of each
     world_vector +-2, rotation_delta +-pi/2, gripper_closedness +-1, base rotation +-pi, base displacement +-1
     Google robot: as is (m, rad)        WidowX: 0.05 m is 1.75, 0.25 rad is 1.4, so the bounds are +-0.0571 m and +-0.2805 rad
 
-The release says nothing about states (the network has no such input): the contract's robots have the canonical one with every
-dimension unknown. Source: google-deepmind/open_x_embodiment, `models/rt1.py` and `colabs/Minimal_Training_Example.ipynb`.
+Its pictures were padded to 256 x 320 (`Contract.fit`). It says nothing about states (the network has no such input): the
+contract's robots have the canonical one with every dimension unknown. Source: google-deepmind/open_x_embodiment,
+`models/rt1.py` and `colabs/Minimal_Training_Example.ipynb`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def _between(low: np.ndarray, high: np.ndarray) -> FieldStatistics:
 def rt1x_contract() -> Contract:
     """The two robots RT-1-X was published and evaluated with, under the names of their data sets."""
     return Contract(
-        roles=("primary",), image_size=(256, 320), history=15, chunk=1,
+        roles=("primary",), image_size=(256, 320), fit="pad", history=15, chunk=1,
         embodiments={"fractal20220817_data": GOOGLE_ROBOT, "bridge": WIDOWX_250},
         layouts={"fractal20220817_data": ARM_ON_BASE, "bridge": ARM},
         statistics={

@@ -388,7 +388,7 @@ def info_text(checkpoint: Checkpoint) -> str:
         f"checkpoint   {checkpoint.path}",
         f"step         {checkpoint.step}",
         f"model        {checkpoint.model.get('family')}, {count:,} parameters",
-        f"cameras      {', '.join(contract.roles)} at {height} x {width}, {contract.history} frame(s)",
+        f"cameras      {', '.join(contract.roles)} at {height} x {width} ({contract.fit}), {contract.history} frame(s)",
         f"actions      {contract.chunk} at once: {', '.join(contract.action.dim_names)}",
         f"contract     {contract.fingerprint()}",
         "robots",

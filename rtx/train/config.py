@@ -17,7 +17,7 @@ from typing import Any, Literal
 from rtx.data.filters import NO_FILTERS, Filters
 from rtx.errors import UserError
 from rtx.models.families import build_model, model_from_json, model_to_json
-from rtx.spec import CAMERA_ROLES, to_json
+from rtx.spec import CAMERA_ROLES, Fit, to_json
 from rtx.train import fields
 
 
@@ -52,6 +52,7 @@ class DataConfig:
     sets: tuple[DataSet, ...]
     roles: tuple[str, ...] = ("primary",)
     image_size: tuple[int, int] = (128, 128)  # (height, width) pixels fed to the model
+    fit: Fit = "stretch"  # pictures of another shape are squeezed; "pad": their aspect is kept, with black bars
     history: int = 1  # frames
     chunk: int = 1  # actions predicted at once
     batch_size: int = 32  # samples of one step, over all hosts

@@ -46,7 +46,11 @@ def open_inputs(config: TrainConfig) -> Inputs:
         mixture=mixture,
         tokenizer=instruction_encoder(config, mixture),
         contract=mixture.contract(
-            roles=config.data.roles, image_size=config.data.image_size, history=config.data.history, chunk=config.data.chunk
+            roles=config.data.roles,
+            image_size=config.data.image_size,
+            fit=config.data.fit,
+            history=config.data.history,
+            chunk=config.data.chunk,
         ),
     )
 
@@ -97,7 +101,8 @@ def validation_batches(inputs: Inputs, config: TrainConfig) -> Iterator[Batch]:
 
 def _shape(inputs: Inputs, config: TrainConfig) -> dict[str, Any]:
     data = config.data
-    same = {name: getattr(data, name) for name in ("batch_size", "history", "chunk", "roles", "image_size", "num_threads")}
+    names = ("batch_size", "history", "chunk", "roles", "image_size", "fit", "num_threads")
+    same = {name: getattr(data, name) for name in names}
     return {**same, "tokenize": inputs.tokenizer.encode, "frame_actions": data.frame_actions}
 
 

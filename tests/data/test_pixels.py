@@ -33,6 +33,17 @@ def test_depth_takes_the_nearest_pixel_and_never_a_mean():
     assert set(np.unique(FLOATS.depth(stored.tobytes(), (3, 5), 1.0))) <= set(stored.ravel())
 
 
+def test_depth_is_padded_as_its_picture_is():
+    """4 x 6 in 4 x 3: rows 1 and 2, by hand; nothing was measured in the bars."""
+    stored = np.arange(1, 25, dtype="<f4").reshape(4, 6)
+    assert FLOATS.depth(stored.tobytes(), (4, 3), 1.0, fit="pad").tolist() == [[0] * 3, [8, 10, 12], [20, 22, 24], [0] * 3]
+    pixels = RNG.integers(1, 256, (4, 6, 3), dtype=np.uint8)
+    shown = PICTURE.colour(png(pixels), (4, 3), fit="pad")
+    assert shown.any(-1).tolist() == [[False] * 3, [True] * 3, [True] * 3, [False] * 3]
+    raw = PixelFormat(encoding="bytes", shape=(4, 6, 3), dtype="uint8")
+    np.testing.assert_array_equal(raw.colour(pixels.tobytes(), (4, 3), fit="pad"), shown)
+
+
 def test_depth_is_in_metres_and_zero_where_nothing_was_measured():
     stored = np.array([[0, np.nan, np.inf, -np.inf, 2, 3]] * 4, "<f4")
     assert FLOATS.depth(stored.tobytes(), None, 0.5)[0].tolist() == [0, 0, 0, 0, 1, 1.5]

@@ -39,12 +39,12 @@ def sets(folder):
     return both, dataclasses.replace(one, embodiment=blind)
 
 
-@pytest.mark.parametrize("frames", [3, 5, 99])
-def test_every_row_of_training_is_the_same_at_the_robot(tmp_path, frames):
+@pytest.mark.parametrize(("frames", "fit"), [(3, "stretch"), (5, "pad"), (99, "stretch")])
+def test_every_row_of_training_is_the_same_at_the_robot(tmp_path, frames, fit):
     prepared = sets(tmp_path)
     mixture = Mixture(entries=tuple(MixtureEntry(prepared=each) for each in prepared))
     roles, size, tokenizer = ("primary", "wrist"), (4, 4), WordTokenizer.from_texts(["do both", "undo one"])
-    shape = {"roles": roles, "image_size": size, "history": 3, "chunk": 2}
+    shape = {"roles": roles, "image_size": size, "fit": fit, "history": 3, "chunk": 2}
     trained = next(one_pass(mixture, batch_size=26, split="train", tokenize=tokenizer.encode, **shape))
     inputs = Inputs(mixture.contract(**shape), tokenizer)
     rows = [(each, step) for each in prepared for step in range(13)]
@@ -55,6 +55,8 @@ def test_every_row_of_training_is_the_same_at_the_robot(tmp_path, frames):
     for role in roles:
         np.testing.assert_array_equal(served.image_mask[role], trained.image_mask[role], err_msg=role)
         np.testing.assert_array_equal(served.images[role], trained.images[role], err_msg=role)
+    bars = served.images["primary"][..., 3:, :]  # 8 x 6 in 4 x 4: three columns, and a black one to the right
+    assert bars.any() == (fit == "stretch")
     assert served.images["primary"].dtype == trained.images["primary"].dtype
     assert not served.image_mask["wrist"].all()
     assert served.image_mask["wrist"].any()

@@ -91,4 +91,4 @@ def test_the_greeting_says_what_the_policy_wants():
     assert told == {"sim_panda": (5.0, ["primary", "wrist"]), "sim_iiwa": (4.0, ["primary"])}
     assert [field["name"] for field in said["robots"]["sim_iiwa"]["action"]] == [f.name for f in CANONICAL_ARM.fields]
     assert [field["name"] for field in said["robots"]["sim_panda"]["proprio"]] == ["eef_pos", "eef_rot", "gripper"]
-    assert (said["history"], said["chunk"], said["image_size"]) == (2, 3, [16, 16])
+    assert (said["history"], said["chunk"], said["image_size"], said["fit"]) == (2, 3, [16, 16], "stretch")

@@ -13,6 +13,7 @@ from flax import serialization
 from rtx.errors import UserError
 from rtx.models.rt1x.released import expected_tree
 from rtx.models.sentences import SentenceTable
+from rtx.serve.inputs import Inputs
 from rtx.serve.policy import Policy, load_policy
 from rtx.serve.released import ENCODER, convert_rt1x, rt1x_contract
 from rtx.spec import Observation
@@ -60,7 +61,8 @@ def test_the_token_bounds_in_each_robots_units() -> None:
         widowx.inverse(full), [*[0.05 * 2 / 1.75] * 3, *[0.25 * (math.pi / 2) / 1.4] * 3, 1, 1], rtol=1e-6
     )
     np.testing.assert_allclose(widowx.inverse(-full)[6:], 0)
-    assert (contract.history, contract.chunk, contract.image_size, contract.roles) == (15, 1, (256, 320), ("primary",))
+    assert (contract.history, contract.chunk, contract.roles) == (15, 1, ("primary",))
+    assert (contract.image_size, contract.fit) == ((256, 320), "pad")
 
 
 def test_it_is_served(policy: Policy) -> None:
@@ -71,6 +73,19 @@ def test_it_is_served(policy: Policy) -> None:
         assert np.all(np.abs(chunk.actions[0]) <= np.abs(limit) + 1e-6)
     with pytest.raises(UserError, match=r"observation of 'bridge': unknown instruction 'put carot on plate'; did you mean"):
         policy.act(seen(1, instruction="put carot on plate"), robot="bridge")
+
+
+def test_pictures_are_letterboxed_as_in_its_training(policy: Policy) -> None:
+    """A square camera: what the network is fed has two black bars, and the checkpoint says so. (16 x 16 in 16 x 20.)"""
+    assert policy.contract.fit == "pad"
+    square = seen(1, seed=3, instruction=WORDS[0], size=(16, 16))
+    by_hand = np.pad(square.images["primary"], ((0, 0), (0, 0), (2, 2), (0, 0)))
+    padded = dataclasses.replace(square, images={"primary": by_hand})
+    for robot in ("bridge", "fractal20220817_data"):
+        inputs = Inputs(policy.contract, policy.tokenizer)
+        fed, expected = (inputs.batch([one], [inputs.robot(robot)], size=1).images["primary"] for one in (square, padded))
+        np.testing.assert_array_equal(fed, expected)
+        np.testing.assert_array_equal(fed[0, -1], by_hand[0])
 
 
 def test_a_session_answers_as_the_whole_history(policy: Policy) -> None:

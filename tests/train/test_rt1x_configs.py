@@ -19,6 +19,7 @@ def test_a_configuration_comes_back_from_json(name):
     config = CONFIGS[name]()
     assert config_from_json(config_to_json(config)) == config
     assert (config.data.frame_actions, config.data.bounds, config.model.rounding) == (True, "rt1x", "nearest")
+    assert config.data.fit == "pad"
 
 
 def test_oxe_is_the_paper():
