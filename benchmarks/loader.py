@@ -126,12 +126,13 @@ def open_loader(args: argparse.Namespace) -> Any:
     from rtx.data.loader import Loader
     from rtx.data.mixture import Mixture, MixtureEntry
     from rtx.data.prepared import PreparedSet
+    from rtx.data.tokenizers import Tokenizers
 
     prepared = PreparedSet.open(loader_data.prepared_set(args.folder)[1])
     return Loader(
         Mixture(entries=(MixtureEntry(prepared=prepared),)), batch_size=args.batch, history=HISTORY, chunk=CHUNK,
         roles=prepared.roles, image_size=(args.size, args.size), seed=0, num_threads=2,
-        tokenize=lambda texts: np.zeros((len(texts), 8), np.int32),
+        tokenizers=Tokenizers.alike(lambda texts: np.zeros((len(texts), 8), np.int32)),
     )  # fmt: skip
 
 

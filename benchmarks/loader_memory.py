@@ -55,12 +55,13 @@ def main() -> None:
 
 def measure(folder: Path, num_sets: int, num_batches: int) -> dict[str, Any]:
     from rtx.data.loader import Loader
+    from rtx.data.tokenizers import Tokenizers
 
     with tempfile.TemporaryDirectory() as copies:
         mixture = copied_sets(folder / "prepared", Path(copies), num_sets)
         loader = Loader(
             mixture, batch_size=BATCH, history=2, chunk=4, roles=mixture.roles, image_size=(32, 32), seed=0, num_threads=2,
-            tokenize=lambda texts: np.zeros((len(texts), 8), np.int32),
+            tokenizers=Tokenizers.alike(lambda texts: np.zeros((len(texts), 8), np.int32)),
         )  # fmt: skip
         beforehand, samples = str(loader.memory()), []
         with loader:

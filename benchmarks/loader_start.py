@@ -89,12 +89,14 @@ def start(prepared: Path, *, since: float) -> list[float]:
     from rtx.data.loader import Loader
     from rtx.data.mixture import Mixture, MixtureEntry
     from rtx.data.prepared import PreparedSet
+    from rtx.data.tokenizers import Tokenizers
 
     times.append(time.time())
     opened = PreparedSet.open(prepared)
     loader = Loader(
         Mixture(entries=(MixtureEntry(prepared=opened),)), batch_size=64, history=2, chunk=4, roles=opened.roles,
-        image_size=(256, 256), seed=0, num_threads=2, tokenize=lambda texts: np.zeros((len(texts), 8), np.int32),
+        image_size=(256, 256), seed=0, num_threads=2,
+        tokenizers=Tokenizers.alike(lambda texts: np.zeros((len(texts), 8), np.int32)),
     )  # fmt: skip
     times.append(time.time())
     next(loader)

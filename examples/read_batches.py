@@ -16,6 +16,7 @@ import numpy as np
 from rtx.data.loader import Loader, batch_digest
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepared import PreparedSet
+from rtx.data.tokenizers import Tokenizers
 
 
 def letters(texts: list[str]) -> np.ndarray:
@@ -28,7 +29,7 @@ def main(folders: list[str]) -> None:
     print(mixture.describe())
     options = {
         "batch_size": 8, "history": 2, "chunk": 4, "roles": mixture.roles, "image_size": (128, 128),
-        "tokenize": letters, "seed": 0,
+        "tokenizers": Tokenizers.alike(letters), "seed": 0,
     }  # fmt: skip
     with Loader(mixture, **options) as loader:
         print(loader.memory())

@@ -2,7 +2,7 @@
 
     (data set, window) --windows.py--> rows of the step table --+-- action, proprio --Normalizer--> model space
                                                                 +-- frames.py ---> uint8 RGB, each frame decoded once
-                                                                +-- instruction --tokenize, once per text--> ids or vectors
+                                                                +-- texts --tokenizers.py, each once--> ids or vectors
 
 An `Assembler` is shared by all threads of a loader: it holds mapped tables, caches and a bounded number of open files.
 """
@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +22,10 @@ from rtx.data.frames import Frames, ShardFiles
 from rtx.data.memory import PictureMemory
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.order import mix
+from rtx.data.tokenizers import Texts, Tokenizers, is_robot
 from rtx.data.windows import Windows, episode_of, windows
-from rtx.errors import UserError
 from rtx.spec import RELATIVE_KINDS, Batch, Contract
 
-Tokenize = Callable[[Sequence[str]], np.ndarray]
-"""Texts to `Batch.text`, as wide always: int32 [n, l], 0 = padding, or float32 [n, s] (`rtx.models.text`)."""
-_MAX_TEXTS = 1 << 16  # tokenized texts that are kept, a few MB
 _GOAL_KEY = np.uint64(0x60A1)  # so that a sample's goal does not follow from its choice among several sentences
 PADDING_SAMPLE = -1
 """`Batch.sample` of rows that only fill up the last batch of a pass; their `action_mask` is False."""
@@ -58,7 +54,7 @@ class Assembler:
         contract: Contract,
         *,
         split: str,
-        tokenize: Tokenize,
+        tokenizers: Tokenizers,
         cache_bytes: int = 0,
         depth: Sequence[str] = (),
         goals: bool = False,
@@ -84,15 +80,8 @@ class Assembler:
             for i, (entry, kept) in enumerate(zip(mixture.entries, mixture.kept(split), strict=True))
             if split in entry.prepared.splits
         }
-        self._texts = _Texts(tokenize)
+        self._texts = Texts(tokenizers, mixture)
         self._memory = PictureMemory(max_free=_MAX_FREE_PICTURES * len(roles))
-        self._has_targets = any(entry.prepared.targets for entry in mixture.entries)
-        self._text = self._texts.tokens(mixture.entries[0].prepared.languages[:1] or ("",))[:1]
-        if self._has_targets and self._text.dtype != np.int32:
-            asked = ", ".join(entry.prepared.name for entry in mixture.entries if entry.prepared.targets)
-            raise UserError(
-                f"{asked} have answers to be spelled, and tokenize makes vectors; use a tokenizer, or leave them out"
-            )
 
     def empty(self, num_rows: int) -> Batch:
         """A batch to be filled. Its pictures hold anything until then: their memory is used again (`rtx.data.memory`)."""
@@ -103,12 +92,12 @@ class Assembler:
             image_mask={role: np.zeros((n, c.history), bool) for role in c.roles},
             history_mask=np.zeros((n, c.history), bool),
             proprio=np.zeros((n, c.history, sum(f.width for f in c.proprio)), np.float32),
-            text=np.zeros((n, *self._text.shape[1:]), self._text.dtype),
+            text=self._texts.empty_text(n),
             action=np.zeros((n, self._num_actions, c.action.width), np.float32),
             action_mask=np.zeros((n, self._num_actions, c.action.width), bool),
             embodiment=np.zeros(n, np.int32),
             sample=np.full(n, PADDING_SAMPLE, np.int64),
-            target=np.zeros((n, *self._text.shape[1:]), np.int32) if self._has_targets else None,
+            target=self._texts.empty_target(n),
             depth={role: np.zeros(pixels[:-1], np.float32) for role in self._depth} or None,
             depth_mask={role: np.zeros((n, c.history), bool) for role in self._depth} or None,
             goal={role: self._memory.array((n, *c.image_size, 3)) for role in c.roles} if self._goals else None,
@@ -151,9 +140,9 @@ class Assembler:
         acted, known = (at.history, at.history_mask) if self._frame_actions else (at.chunk, at.chunk_mask)
         batch.action[rows] = table.normalize_action(table.actions(acted, known))
         batch.action_mask[rows] = known[..., None] & table.action_mask
-        batch.text[rows] = self._texts.tokens(table.instructions(steps, plan.number))
-        if table.target_id is not None:
-            batch.target[rows] = self._texts.tokens(table.targets(steps, plan.number))
+        batch.text[rows] = self._texts.text(table.instructions(steps, plan.number), robot=table.is_robot)
+        if table.target_id is not None and self._texts.answers(table.is_robot):
+            batch.target[rows] = self._texts.target(table.targets(steps, plan.number), robot=table.is_robot)
         for role, images in batch.images.items():
             if frames := table.frames.get(role):
                 batch.image_mask[role][rows] = at.history_mask & frames.present(at.history)
@@ -211,7 +200,7 @@ class _Table:
         self.action, self.proprio = np.asarray(part.action), np.asarray(part.proprio)
         self.language_id, self.languages = np.asarray(part.language_id), prepared.languages
         self.target_id = np.asarray(part.target_id) if prepared.targets else None
-        self.action_mask = contract.action_mask(prepared.name)
+        self.is_robot, self.action_mask = is_robot(prepared), contract.action_mask(prepared.name)
         self.normalize_action = contract.action_normalizer(prepared.name).forward
         self.normalize_proprio = contract.proprio_normalizer(prepared.name).forward
         self._is_relative = prepared.layout.action.per_dim(lambda f: f.kind in RELATIVE_KINDS).astype(bool)
@@ -266,32 +255,6 @@ class _Table:
 
 def _having(entry: MixtureEntry, roles: Sequence[str]) -> list[str]:
     return [role for role in roles if role in entry.prepared.roles]
-
-
-class _Texts:
-    """Tokens of texts. Robots hear the same few sentences over and over: each goes through `tokenize` once. Of web data every
-    text is another one, so only so many are kept."""
-
-    def __init__(self, tokenize: Tokenize) -> None:
-        self._tokenize = tokenize
-        self._known: dict[str, np.ndarray] = {}
-        self._lock = threading.Lock()
-
-    def tokens(self, texts: Sequence[str]) -> np.ndarray:
-        """int32 or float32 [n, l]. Raises UserError if `tokenize` gives anything else."""
-        with self._lock:
-            new = [text for text in dict.fromkeys(texts) if text not in self._known]
-            if new:
-                rows = np.asarray(self._tokenize(new))
-                if rows.ndim != 2 or len(rows) != len(new) or rows.dtype not in (np.int32, np.float32):
-                    raise UserError(
-                        f"tokenize gave {rows.dtype}{list(rows.shape)} for {len(new)} texts, expected int32[{len(new)}, l], "
-                        f"or float32[{len(new)}, s]"
-                    )
-                if len(self._known) + len(new) > _MAX_TEXTS:
-                    self._known = {text: self._known[text] for text in texts if text in self._known}
-                self._known.update(zip(new, rows, strict=True))
-            return np.stack([self._known[text] for text in texts])
 
 
 def batch_digest(batch: Batch) -> str:

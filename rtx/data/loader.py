@@ -25,9 +25,10 @@ from types import TracebackType
 
 import numpy as np
 
-from rtx.data.assemble import PADDING_SAMPLE, Assembler, Plan, Tokenize, batch_digest
+from rtx.data.assemble import PADDING_SAMPLE, Assembler, Plan, batch_digest
 from rtx.data.mixture import Mixture
 from rtx.data.order import Order
+from rtx.data.tokenizers import Tokenizers
 from rtx.errors import UserError, unknown_name
 from rtx.spec import Batch, Contract, Fit
 
@@ -70,7 +71,7 @@ class Loader:
     """Iterator of `spec.Batch` in host memory, without end.
 
     with Loader(mixture, batch_size=64, history=2, chunk=4, roles=("primary", "wrist"), image_size=(64, 64),
-                tokenize=tokenizer.encode, seed=0) as loader:
+                tokenizers=Tokenizers.alike(tokenizer.encode), seed=0) as loader:
         for batch in loader: ...
     """
 
@@ -84,7 +85,7 @@ class Loader:
         roles: Sequence[str],
         image_size: tuple[int, int],
         fit: Fit = "stretch",
-        tokenize: Tokenize,
+        tokenizers: Tokenizers,
         seed: int,
         split: str = "train",
         host_index: int = 0,
@@ -118,7 +119,7 @@ class Loader:
         self._share = _share(batch_size, host_index, num_hosts)
         self._prefetch = prefetch
         self._assembler = Assembler(
-            mixture, contract, split=split, tokenize=tokenize, cache_bytes=cache_bytes, depth=depth, goals=goals,
+            mixture, contract, split=split, tokenizers=tokenizers, cache_bytes=cache_bytes, depth=depth, goals=goals,
             frame_actions=frame_actions,
         )  # fmt: skip
         self._fingerprint = _fingerprint(mixture.fingerprint(split), split, seed, contract, frame_actions)
@@ -202,7 +203,7 @@ def one_pass(
     roles: Sequence[str],
     image_size: tuple[int, int],
     fit: Fit = "stretch",
-    tokenize: Tokenize,
+    tokenizers: Tokenizers,
     split: str = "val",
     max_samples: int | None = None,
     host_index: int = 0,
@@ -229,7 +230,7 @@ def one_pass(
         raise UserError("loader: " + "; ".join(problems))
     contract = mixture.contract(roles=roles, image_size=image_size, fit=fit, history=history, chunk=chunk)
     assembler = Assembler(
-        mixture, contract, split=split, tokenize=tokenize, depth=depth, goals=goals, frame_actions=frame_actions
+        mixture, contract, split=split, tokenizers=tokenizers, depth=depth, goals=goals, frame_actions=frame_actions
     )
     share = _share(batch_size, host_index, num_hosts)
     plans = (plan[i + share.start : i + share.stop] for i in range(0, len(plan.number), batch_size))

@@ -17,12 +17,13 @@ from rtx.data.oxe.rt1x_bounds import RT1X_BOUNDS
 from rtx.data.prepare import prepare
 from rtx.data.prepared import PreparedSet
 from rtx.data.storage import location
+from rtx.data.tokenizers import Texts
 from rtx.errors import UserError
 from rtx.models.text import InstructionEncoder
 from rtx.spec import Batch, Contract
 from rtx.train.cache import cache_dir
 from rtx.train.config import DataSet, TrainConfig
-from rtx.train.instructions import instruction_encoder
+from rtx.train.instructions import instruction_encoder, tokenizers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,12 +104,12 @@ def _shape(inputs: Inputs, config: TrainConfig) -> dict[str, Any]:
     data = config.data
     names = ("batch_size", "history", "chunk", "roles", "image_size", "fit", "num_threads")
     same = {name: getattr(data, name) for name in names}
-    return {**same, "tokenize": inputs.tokenizer.encode, "frame_actions": data.frame_actions}
+    return {**same, "tokenizers": tokenizers(inputs.tokenizer, config.model), "frame_actions": data.frame_actions}
 
 
 def empty_batch(inputs: Inputs, config: TrainConfig, batch_size: int) -> Batch:
     """A batch of zeros with the loader's shapes and dtypes: what a model is initialised from."""
-    contract = inputs.contract
+    contract, texts = inputs.contract, Texts(tokenizers(inputs.tokenizer, config.model), inputs.mixture)
     b, t, a = batch_size, contract.history, contract.action.width
     k = t if config.data.frame_actions else contract.chunk
     p = sum(field.width for field in contract.proprio)
@@ -117,11 +118,12 @@ def empty_batch(inputs: Inputs, config: TrainConfig, batch_size: int) -> Batch:
         image_mask={role: np.ones((b, t), bool) for role in contract.roles},
         history_mask=np.ones((b, t), bool),
         proprio=np.zeros((b, t, p), np.float32),
-        text=np.zeros_like(inputs.tokenizer.encode([""] * b)),
+        text=texts.empty_text(b),
         action=np.zeros((b, k, a), np.float32),
         action_mask=np.ones((b, k, a), bool),
         embodiment=np.zeros(b, np.int32),
         sample=np.zeros(b, np.int64),
+        target=texts.empty_target(b),
     )
 
 

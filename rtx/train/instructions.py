@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rtx.data.mixture import Mixture
 from rtx.data.sentence_encoder import encode_texts
+from rtx.data.tokenizers import Tokenizers
 from rtx.errors import UserError
 from rtx.files import read_json, write_json
 from rtx.models.families import reads
@@ -40,6 +42,11 @@ def instruction_encoder(config: TrainConfig, mixture: Mixture) -> InstructionEnc
     if kind == "subwords":
         return SubwordTokenizer.from_texts(mixture.languages, size=model.text_vocabulary, max_length=model.text_length)
     return WordTokenizer.from_texts(mixture.languages, max_length=model.text_length, max_words=model.text_vocabulary - 2)
+
+
+def tokenizers(encoder: InstructionEncoder, model: Any) -> Tokenizers:
+    """What the loader of `model` (a config) turns texts into numbers with."""
+    return Tokenizers.alike(encoder.encode)
 
 
 def sentence_table(mixture: Mixture, *, more: SentenceTable | None, width: int) -> SentenceTable:

@@ -15,7 +15,7 @@ from rtx.data.loader import Loader
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.errors import UserError
 from rtx.images import decode
-from tests.data.tiny_sets import letters, picture, tiny_set
+from tests.data.tiny_sets import LETTERS, picture, tiny_set
 
 LENGTHS = (5, 1, 7)
 
@@ -26,9 +26,9 @@ def batches(folder: Path) -> dict[str, object]:
     sets = [tiny_set(folder / name, name=name, roles=roles) for name, roles in (("one", ("primary",)), ("two", ("wrist",)))]
     mixture = Mixture(entries=tuple(MixtureEntry(prepared=s) for s in sets))
     options = {"batch_size": 6, "history": 2, "chunk": 3, "roles": ("primary", "wrist"), "image_size": (8, 6)}
-    with Loader(mixture, **options, tokenize=letters, seed=4) as plain:
+    with Loader(mixture, **options, tokenizers=LETTERS, seed=4) as plain:
         wanted = [as_tree(next(plain)) for _ in range(5)]
-    with Loader(mixture, **options, tokenize=letters, seed=4) as loader:
+    with Loader(mixture, **options, tokenizers=LETTERS, seed=4) as loader:
         dataset = as_tf_dataset(loader)
         got = [next(iter(dataset.take(1)))]
         position = loader.state().next_sample

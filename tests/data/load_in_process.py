@@ -16,7 +16,7 @@ from typing import Any
 from rtx.data.assemble import batch_digest
 from rtx.data.loader import Loader, LoaderState
 from rtx.spec import Batch
-from tests.data.tiny_sets import letters
+from tests.data.tiny_sets import LETTERS
 
 OPTIONS: dict[str, Any] = {
     "batch_size": 6,
@@ -24,7 +24,7 @@ OPTIONS: dict[str, Any] = {
     "chunk": 4,
     "roles": ("primary", "wrist"),
     "image_size": (8, 6),
-    "tokenize": letters,
+    "tokenizers": LETTERS,
     "seed": 1,
 }
 

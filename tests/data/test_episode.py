@@ -12,7 +12,7 @@ from rtx.data.prepare import prepare
 from rtx.data.record import NO_ACTION, DatasetRecord, ImageKey
 from rtx.errors import UserError, WorldError
 from rtx.spec import Camera
-from tests.data.tiny_sets import letters
+from tests.data.tiny_sets import LETTERS
 from tests.fakes import WIDOWX_FEATURES, feature, jpeg, listed, widowx_episode, write_rlds
 
 VX300S = RECORDS["sim_vx300s"]
@@ -65,7 +65,7 @@ def test_examples_become_one_step_episodes_with_a_target(tmp_path):
 def test_a_mixture_of_questions_alone_loads_with_nothing_known_of_actions(tmp_path):
     prepared = prepare(VQA, write_questions(tmp_path), tmp_path / "out", num_workers=1)
     mixture = Mixture(entries=(MixtureEntry(prepared=prepared),))
-    options = {"history": 1, "chunk": 2, "roles": ("primary",), "image_size": (16, 16), "tokenize": letters}
+    options = {"history": 1, "chunk": 2, "roles": ("primary",), "image_size": (16, 16), "tokenizers": LETTERS}
     (batch,) = one_pass(mixture, split="train", batch_size=5, **options)
     assert not batch.action_mask.any()
     assert np.isfinite(batch.action).all()

@@ -20,7 +20,7 @@ from rtx.data.prepared import PreparedSet
 from rtx.data.simulated import SIMULATED
 from rtx.data.verify import verify
 from rtx.errors import UserError, WorldError
-from tests.data.tiny_sets import letters
+from tests.data.tiny_sets import LETTERS
 from tests.fakes import WIDOWX_FEATURES, encode_example, encode_record, jpeg, masked, widowx_episode, write_rlds
 
 RECORD = SIMULATED["sim_vx300s"]  # keeps every step
@@ -155,7 +155,7 @@ def check_quarantine(source, out, message, lost):
 def batches(prepared):
     """Every step really loads."""
     mixture = Mixture(entries=(MixtureEntry(prepared=prepared),))
-    options = {"history": 1, "chunk": 1, "roles": prepared.roles, "image_size": (16, 16), "tokenize": letters}
+    options = {"history": 1, "chunk": 1, "roles": prepared.roles, "image_size": (16, 16), "tokenizers": LETTERS}
     found = one_pass(mixture, split="train", batch_size=8, **options)
     return sum(int((batch.sample >= 0).sum()) for batch in found)
 

@@ -10,7 +10,7 @@ from rtx.data.loader import Loader
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepared import PreparedSet
 from rtx.errors import UserError
-from tests.data.tiny_sets import letters, tiny_set
+from tests.data.tiny_sets import LETTERS, tiny_set
 
 OPTIONS = {
     "batch_size": 128,
@@ -18,7 +18,7 @@ OPTIONS = {
     "chunk": 2,
     "roles": ("primary",),
     "image_size": (8, 6),
-    "tokenize": letters,
+    "tokenizers": LETTERS,
     "seed": 3,
 }
 

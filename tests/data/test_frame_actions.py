@@ -8,8 +8,9 @@ from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.oxe import OXE
 from rtx.data.oxe.mixtures import MIXTURES
 from rtx.data.oxe.rt1x_bounds import RT1X_BOUNDS
+from rtx.data.tokenizers import Tokenizers
 from rtx.errors import UserError
-from tests.data.tiny_sets import letters, tiny_set
+from tests.data.tiny_sets import LETTERS, letters, tiny_set
 
 SHAPE = {"history": 3, "chunk": 1, "roles": ("primary",), "image_size": (8, 8)}
 LENGTHS = (5, 1, 7)
@@ -30,7 +31,7 @@ def mixture_of(prepared, **entry):
 
 def test_every_frame_of_the_window_brings_its_action(prepared):
     (batch,) = one_pass(
-        mixture_of(prepared), **SHAPE, batch_size=sum(LENGTHS), tokenize=letters, split="train", frame_actions=True
+        mixture_of(prepared), **SHAPE, batch_size=sum(LENGTHS), tokenizers=LETTERS, split="train", frame_actions=True
     )
     normalize = mixture_of(prepared).contract(**SHAPE).action_normalizer("tiny").forward
     starts = np.repeat(np.cumsum([0, *LENGTHS[:-1]]), LENGTHS)
@@ -47,18 +48,22 @@ def test_every_frame_of_the_window_brings_its_action(prepared):
 
 def test_actions_of_frames_make_another_stream(prepared):
     def fingerprint(**more):
-        return Loader(mixture_of(prepared), **SHAPE, batch_size=2, tokenize=letters, seed=0, **more).state().fingerprint
+        return Loader(mixture_of(prepared), **SHAPE, batch_size=2, tokenizers=LETTERS, seed=0, **more).state().fingerprint
 
     assert fingerprint() != fingerprint(frame_actions=True)
 
 
 def test_vectors_come_as_they_are(prepared):
-    (batch,) = one_pass(mixture_of(prepared), **SHAPE, batch_size=13, tokenize=as_vectors, split="train")
+    (batch,) = one_pass(mixture_of(prepared), **SHAPE, batch_size=13, tokenizers=Tokenizers.alike(as_vectors), split="train")
     assert batch.text.dtype == np.float32
     texts = [prepared.languages[i] for i in prepared.split("train").language_id[:, 0]]
     np.testing.assert_array_equal(batch.text, as_vectors(texts))
+
+    def doubles(texts):
+        return as_vectors(texts).astype(float)
+
     with pytest.raises(UserError, match=r"float64\[1, 12\] for 1 texts, expected int32"):
-        one_pass(mixture_of(prepared), **SHAPE, batch_size=2, tokenize=lambda t: as_vectors(t).astype(float), split="train")
+        one_pass(mixture_of(prepared), **SHAPE, batch_size=2, tokenizers=Tokenizers.alike(doubles), split="train")
 
 
 def test_bounds_take_the_place_of_the_quantiles_they_name(prepared):

@@ -13,10 +13,11 @@ import pytest
 from rtx.data.assemble import batch_digest
 from rtx.data.loader import Loader, LoaderState, one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
+from rtx.data.tokenizers import Tokenizers
 from rtx.errors import UserError, WorldError
 from rtx.images import resize
 from rtx.spec import CANONICAL_ARM, Batch, action_normalizer, proprio_normalizer
-from tests.data.tiny_sets import letters, picture, tiny_set
+from tests.data.tiny_sets import LETTERS, letters, picture, tiny_set
 
 OPTIONS: dict[str, Any] = {
     "batch_size": 6,
@@ -24,7 +25,7 @@ OPTIONS: dict[str, Any] = {
     "chunk": 4,
     "roles": ("primary", "wrist"),
     "image_size": (8, 6),
-    "tokenize": letters,
+    "tokenizers": LETTERS,
     "seed": 1,
 }
 
@@ -299,8 +300,8 @@ def test_impossible_arguments_are_all_named_at_once(mixture: Mixture):
 
 
 def test_a_tokenizer_of_another_type_is_refused(mixture: Mixture):
-    with pytest.raises(UserError, match=r"tokenize gave int64\[1, 12\]"):
-        Loader(mixture, **OPTIONS | {"tokenize": lambda texts: letters(texts).astype(np.int64)})
+    with pytest.raises(UserError, match=r"the tokenizer of instructions gave int64\[1, 12\]"):
+        Loader(mixture, **OPTIONS | {"tokenizers": Tokenizers.alike(lambda texts: letters(texts).astype(np.int64))})
 
 
 def test_each_text_is_tokenized_once(mixture: Mixture):
@@ -310,7 +311,7 @@ def test_each_text_is_tokenized_once(mixture: Mixture):
         seen.extend(texts)
         return letters(texts)
 
-    with Loader(mixture, **OPTIONS | {"tokenize": counting}) as loader:
+    with Loader(mixture, **OPTIONS | {"tokenizers": Tokenizers.alike(counting)}) as loader:
         take(loader, 20)
     assert sorted(seen) == ["", "do one", "do two", "undo one", "undo two"]
 

@@ -22,7 +22,7 @@ from rtx.data.oxe.bridge import BRIDGE_DATASET
 from rtx.data.prepare import prepare
 from rtx.data.prepared import PreparedSet
 from rtx.data.windows import windows
-from tests.data.tiny_sets import letters
+from tests.data.tiny_sets import LETTERS
 from tests.real_data import bridge_dir
 
 KEYS = {"primary": "image_0", "secondary": "image_1"}
@@ -61,7 +61,7 @@ def test_a_batch_holds_the_pictures_of_its_samples(bridge: PreparedSet):
     shard = Path(split.shards[0]).read_bytes()
     mixture = Mixture(entries=(MixtureEntry(prepared=bridge),))
     options = {"history": 2, "chunk": 4, "roles": ("primary", "secondary"), "image_size": (64, 64), "seed": 0}
-    with Loader(mixture, batch_size=16, tokenize=letters, **options) as loader:
+    with Loader(mixture, batch_size=16, tokenizers=LETTERS, **options) as loader:
         batch = next(loader)
         steps = loader.order.lookup(batch.sample).window
     at = windows(np.asarray(split.episode_start), steps, history=2, chunk=4)

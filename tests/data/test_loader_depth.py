@@ -13,7 +13,7 @@ from rtx.data.record import DepthKey
 from rtx.data.simulated import SIMULATED
 from rtx.data.verify import verify
 from rtx.errors import UserError, WorldError
-from tests.data.tiny_sets import letters, tiny_set
+from tests.data.tiny_sets import LETTERS, tiny_set
 from tests.fakes import WIDOWX_FEATURES, feature, features_json, widowx_episode, write_rlds
 
 ROLES = tuple(SIMULATED["sim_vx300s"].images)
@@ -41,7 +41,7 @@ def episode(number, num_steps):
 
 
 EPISODES = [episode(0, 3), episode(1, 4)]
-OPTIONS = {"history": 2, "chunk": 1, "roles": ROLES, "tokenize": letters}
+OPTIONS = {"history": 2, "chunk": 1, "roles": ROLES, "tokenizers": LETTERS}
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from rtx.data.verify import verify
 from rtx.errors import UserError, WorldError
 from tests.data.object_server import serve
 from tests.data.test_prepare import column_bytes
-from tests.data.tiny_sets import letters
+from tests.data.tiny_sets import LETTERS
 from tests.fakes import WIDOWX_FEATURES, widowx_episode, write_rlds, write_widowx
 
 pytest.importorskip("obstore", reason="needs the extra `cloud`")
@@ -103,7 +103,7 @@ def test_the_loader_reads_pictures_by_their_ranges(server, tmp_path):
 def batches(prepared):
     mixture = Mixture(entries=(MixtureEntry(prepared=prepared),))
     loader = Loader(
-        mixture, batch_size=32, history=2, chunk=2, roles=("primary", "secondary"), image_size=(16, 16), tokenize=letters,
+        mixture, batch_size=32, history=2, chunk=2, roles=("primary", "secondary"), image_size=(16, 16), tokenizers=LETTERS,
         seed=0, num_threads=2,
     )  # fmt: skip
     with loader:

@@ -7,6 +7,7 @@ import pytest
 
 from rtx.data.loader import one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
+from rtx.data.tokenizers import Tokenizers
 from rtx.models.text import WordTokenizer
 from rtx.serve.inputs import Inputs
 from rtx.spec import Observation
@@ -45,7 +46,7 @@ def test_every_row_of_training_is_the_same_at_the_robot(tmp_path, frames, fit):
     mixture = Mixture(entries=tuple(MixtureEntry(prepared=each) for each in prepared))
     roles, size, tokenizer = ("primary", "wrist"), (4, 4), WordTokenizer.from_texts(["do both", "undo one"])
     shape = {"roles": roles, "image_size": size, "fit": fit, "history": 3, "chunk": 2}
-    trained = next(one_pass(mixture, batch_size=26, split="train", tokenize=tokenizer.encode, **shape))
+    trained = next(one_pass(mixture, batch_size=26, split="train", tokenizers=Tokenizers.alike(tokenizer.encode), **shape))
     inputs = Inputs(mixture.contract(**shape), tokenizer)
     rows = [(each, step) for each in prepared for step in range(13)]
     observations = [seen_at(each, step, frames=frames) for each, step in rows]

@@ -17,7 +17,7 @@ from rtx.data.record import load_records
 from rtx.data.web import import_web, left_out, web_record
 from rtx.errors import UserError, WorldError
 from rtx.images import encode_jpeg, encode_png
-from tests.data.tiny_sets import letters, tiny_set
+from tests.data.tiny_sets import LETTERS, tiny_set
 from tests.fakes import feature, listed, write_rlds
 
 _READ_BACK = """
@@ -86,7 +86,7 @@ def text_of(tokens: np.ndarray) -> str:
 def test_in_a_mixture_with_a_robot(tmp_path: Path):
     robot = tiny_set(tmp_path / "robot", name="robot")
     mixture = Mixture(entries=(MixtureEntry(prepared=robot), MixtureEntry(prepared=web_set(tmp_path))))
-    options = {"history": 2, "chunk": 3, "roles": ("primary", "wrist"), "image_size": (16, 16), "tokenize": letters}
+    options = {"history": 2, "chunk": 3, "roles": ("primary", "wrist"), "image_size": (16, 16), "tokenizers": LETTERS}
     with Loader(mixture, batch_size=16, seed=0, **options) as loader:
         batch = next(loader)
     is_web = batch.embodiment == 1
@@ -108,7 +108,7 @@ def test_in_a_mixture_with_a_robot(tmp_path: Path):
 
 def test_a_mixture_without_questions_has_no_target(tmp_path: Path):
     mixture = Mixture(entries=(MixtureEntry(prepared=tiny_set(tmp_path / "robot")),))
-    options = {"history": 1, "chunk": 1, "roles": ("primary",), "image_size": (8, 6), "tokenize": letters}
+    options = {"history": 1, "chunk": 1, "roles": ("primary",), "image_size": (8, 6), "tokenizers": LETTERS}
     assert next(one_pass(mixture, split="train", batch_size=4, **options)).target is None
 
 
@@ -123,7 +123,7 @@ def test_the_answers_of_a_tfds_set(tmp_path: Path):
     record = web_record("asked", question="question_text", answer="answers", val_split="validation")
     prepared = prepare(record, source, tmp_path / "prepared", num_workers=1)
     mixture = Mixture(entries=(MixtureEntry(prepared=prepared),))
-    options = {"history": 1, "chunk": 1, "roles": ("primary",), "image_size": (8, 8), "tokenize": letters}
+    options = {"history": 1, "chunk": 1, "roles": ("primary",), "image_size": (8, 8), "tokenizers": LETTERS}
     (batch,) = one_pass(mixture, split="train", batch_size=3, **options)
     assert [text_of(row) for row in batch.target] == ["a", "a", "b"]
     assert {text_of(row) for row in batch.text} == {"what?"}

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rtx.data.prepared import FORMAT, LANGUAGES, MANIFEST, PreparedSet
+from rtx.data.tokenizers import Tokenizers
 from rtx.files import write_json
 from rtx.images import encode_png
 from rtx.robots.sim_arms import SIM_ARMS
@@ -113,3 +114,6 @@ def letters(texts: Sequence[str]) -> np.ndarray:
     for i, text in enumerate(texts):
         tokens[i, : len(text)] = [ord(c) for c in text[:12]]
     return tokens
+
+
+LETTERS = Tokenizers.alike(letters)

@@ -13,7 +13,7 @@ from rtx.data.loader import Loader
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.errors import WorldError
 from rtx.train.prefetch import Prefetch
-from tests.data.tiny_sets import letters, tiny_set
+from tests.data.tiny_sets import LETTERS, tiny_set
 
 OPTIONS: dict[str, Any] = {
     "batch_size": 4,
@@ -21,7 +21,7 @@ OPTIONS: dict[str, Any] = {
     "chunk": 2,
     "roles": ("primary", "wrist"),
     "image_size": (8, 6),
-    "tokenize": letters,
+    "tokenizers": LETTERS,
     "seed": 1,
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rtx.data.loader import one_pass
+from rtx.data.tokenizers import Tokenizers
 from rtx.models.families import model_from_json
 from rtx.train.checkpoint import open_checkpoint
 from rtx.train.inputs import open_inputs
@@ -24,7 +25,7 @@ def recalled(config, checkpoint):
     model, inputs = model_from_json(checkpoint.model), open_inputs(config)
     batches = one_pass(
         inputs.mixture, batch_size=25, history=config.data.history, chunk=1, roles=config.data.roles, split="train",
-        image_size=config.data.image_size, tokenize=inputs.tokenizer.encode, frame_actions=True,
+        image_size=config.data.image_size, tokenizers=Tokenizers.alike(inputs.tokenizer.encode), frame_actions=True,
     )  # fmt: skip
     evaluate = jax.jit(lambda batch: model.loss(checkpoint.variables, batch, jax.random.key(0), train=False)[1])
     hits = total = 0.0

@@ -17,7 +17,7 @@ from rtx.data.prepared import PreparedSet
 from rtx.data.record import load_records
 from rtx.errors import UserError, WorldError
 from tests.data.lerobot.small_sets import JOINTS, LENGTHS, TASKS, VIDEO, action_of, number_in, number_of, write_set
-from tests.data.tiny_sets import letters, tiny_set
+from tests.data.tiny_sets import LETTERS, tiny_set
 
 _READ_BACK = """
 import sys, tensorflow_datasets as tfds
@@ -63,7 +63,7 @@ def test_in_one_mixture_with_a_simulated_set(imported: Path, tmp_path: Path):
     for split in ("train", "val"):
         part = real.split(split)
         batches = one_pass(
-            mixture, batch_size=8, history=2, chunk=3, roles=("primary", "wrist"), image_size=(48, 64), tokenize=letters,
+            mixture, batch_size=8, history=2, chunk=3, roles=("primary", "wrist"), image_size=(48, 64), tokenizers=LETTERS,
             split=split,
         )  # fmt: skip
         for batch in batches:

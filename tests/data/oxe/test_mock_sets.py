@@ -20,7 +20,7 @@ from rtx.data.oxe.schemas import schema
 from rtx.data.prepare import held_out, prepare
 from tests.data.oxe.episodes import sentence_vector, trajectory_of
 from tests.data.oxe.mock_sets import DEPTH_SCALE, colours, mock_episodes, splits_of
-from tests.data.tiny_sets import letters
+from tests.data.tiny_sets import LETTERS
 
 ROOT = Path(__file__).resolve().parents[3]
 COLOUR_TOLERANCE = 6  # levels of 255: JPEG of flat colours, chroma rounded
@@ -141,7 +141,7 @@ def check_pixels(record, prepared, split, episodes, tables):
     steps = [(e, t) for e, (_, _, frames) in zip(episodes, tables, strict=True) for t in frames.tolist()]
     (batch,) = one_pass(
         Mixture(entries=(MixtureEntry(prepared=prepared),)), batch_size=len(steps), history=1, chunk=1, roles=roles,
-        image_size=SIZE, tokenize=letters, split=split, num_threads=1,
+        image_size=SIZE, tokenizers=LETTERS, split=split, num_threads=1,
     )  # fmt: skip
     for role, key in record.images.items():
         assert batch.image_mask[role].all()

@@ -12,7 +12,7 @@ from rtx.data.oxe.droid import DROID_JOINTS, FILE_PATH
 from rtx.data.oxe.schemas import schema
 from rtx.data.prepare import prepare
 from tests.data.oxe.episodes import angle, episode, rotation_of, standardized
-from tests.data.tiny_sets import letters
+from tests.data.tiny_sets import LETTERS
 from tests.fakes import feature, jpeg, write_rlds
 
 AUSTIN = (
@@ -226,7 +226,7 @@ def test_droid_draws_no_empty_sentence_and_no_failure(tmp_path):
         mixture = Mixture(entries=(MixtureEntry(prepared=prepared),))
         batches = one_pass(
             mixture, split=split, batch_size=64, history=1, chunk=1, roles=("wrist",), image_size=(8, 8),
-            tokenize=letters, num_threads=1,
+            tokenizers=LETTERS, num_threads=1,
         )  # fmt: skip
         said += ["".join(map(chr, row[row > 0])) for batch in batches for row in batch.text[batch.sample >= 0]]
     assert set(said) == {"third", "second", "first", "other", ""}
