@@ -18,6 +18,7 @@ from jaxtyping import Float
 from rtx.errors import UserError, unknown_name
 from rtx.models.subwords import SubwordTokenizer
 from rtx.models.text import InstructionEncoder, WordTokenizer
+from rtx.models.vla.language import VLATokenizer
 
 
 def spoken(text: str) -> str:
@@ -93,4 +94,6 @@ def instructions_from_json(data: Mapping[str, Any]) -> InstructionEncoder:
     """What a checkpoint's tokenizer.json describes. Raises UserError for a kind that is not known."""
     if data.get("kind") == "subwords":
         return SubwordTokenizer.from_json(data)
+    if data.get("kind") == "vla":
+        return VLATokenizer.from_json(data)
     return SentenceTable.from_json(data) if data.get("kind") == "sentences" else WordTokenizer.from_json(data)

@@ -39,7 +39,7 @@ class SubwordTokenizer:
         if not lines:
             raise UserError("no instruction in the data to train a tokenizer on; use data sets with instructions")
         out = io.BytesIO()
-        _sentencepiece().SentencePieceTrainer.train(
+        load_sentencepiece().SentencePieceTrainer.train(
             sentence_iterator=iter(lines), model_writer=out, vocab_size=size, hard_vocab_limit=False, model_type="unigram",
             character_coverage=1.0, pad_id=0, unk_id=_UNKNOWN, bos_id=-1, eos_id=-1, normalization_rule_name="identity",
             num_threads=1, minloglevel=2,
@@ -48,7 +48,7 @@ class SubwordTokenizer:
 
     @functools.cached_property
     def _pieces(self) -> Any:
-        return _sentencepiece().SentencePieceProcessor(model_proto=self.model)
+        return load_sentencepiece().SentencePieceProcessor(model_proto=self.model)
 
     @property
     def size(self) -> int:
@@ -92,7 +92,8 @@ class SubwordTokenizer:
         return cls(base64.b64decode(data["model"]), int(data["max_length"]))
 
 
-def _sentencepiece() -> Any:
+def load_sentencepiece() -> Any:
+    """The package. Raises UserError, naming the extra, where it is not installed."""
     try:
         import sentencepiece
     except ImportError as error:
