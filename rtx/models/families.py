@@ -14,16 +14,20 @@ from rtx.models.rt1x.config import RT1XConfig
 from rtx.models.rt1x.model import RT1X
 from rtx.models.rt1x_words.config import RT1XWordsConfig
 from rtx.models.rt1x_words.model import RT1XWords
+from rtx.models.vla.config import PaliGemmaConfig, PaLIConfig
+from rtx.models.vla.planning import build_vla
 from rtx.spec import to_json
+from rtx.typed_json import from_json
 
-Reads = Literal["words", "subwords", "sentences"]
+Reads = Literal["words", "subwords", "sentences", "vla"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Family:
     """One row of the table: the class of the config, how a model is made from it, and what it reads in place of a sentence.
 
-    "words", "subwords": numbers, `text_length` of them out of `text_vocabulary`; "sentences": a vector of `sentence_width`.
+    "words", "subwords": numbers, `text_length` of them out of `text_vocabulary`; "sentences": a vector of `sentence_width`;
+    "vla": prompts of `text_length` ids and answers of `answer_length` ids of the language model's own vocabulary.
     """
 
     config: type
@@ -35,6 +39,8 @@ FAMILIES: Mapping[str, Family] = {
     "rt1": Family(config=RT1Config, build=RT1),
     "rt1x": Family(config=RT1XConfig, build=RT1X, reads="sentences"),
     "rt1x_words": Family(config=RT1XWordsConfig, build=RT1XWords, reads="subwords"),
+    "paligemma": Family(config=PaliGemmaConfig, build=build_vla, reads="vla"),
+    "pali": Family(config=PaLIConfig, build=build_vla, reads="vla"),
 }
 
 
@@ -61,13 +67,8 @@ def model_from_json(data: Mapping[str, Any]) -> Model:
     if data["family"] not in FAMILIES:
         raise unknown_name("model family", str(data["family"]), FAMILIES)
     family = FAMILIES[data["family"]]
-    names = [field.name for field in dataclasses.fields(family.config)]
-    for key in data["config"]:
-        if key not in names:
-            raise unknown_name(f"key in the config of model family {data['family']}", key, names)
-    # JSON has no tuples, and configs hold no lists.
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in data["config"].items()}
-    return family.build(family.config(**values))
+    config = from_json(family.config, data["config"], f"the config of model family {data['family']}")
+    return family.build(config)
 
 
 def _family_of(config: Any) -> str:

@@ -11,6 +11,7 @@ same in every vocabulary these models come with.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,6 +51,8 @@ class VLAConfig:
 
     num_bins: int = 256  # of an action dimension
     bins: Literal["uniform", "quantile"] = "uniform"
+    bin_values: tuple[tuple[float, ...], ...] = ()  # of quantile bins, [a][num_bins] in model space: `quantile_values` of data
+    terminate: int | None = 7  # the action dimension that ends an episode, said first and in two bins; none = there is none
     action_ids: tuple[int, ...] = ()  # the bins' ids in order of value; () = the last `num_bins` of the vocabulary
     head: Head = "tokens"  # "parallel": all action tokens in one pass; "l1", "diffusion", "flow": numbers from readouts
 
@@ -71,6 +74,11 @@ class VLAConfig:
         """Pictures of a sample: history x roles, oldest frame first."""
         return self.history * len(self.roles)
 
+    @property
+    def num_action_tokens(self) -> int:
+        """n = k a."""
+        return self.chunk * self.action_dims
+
     def _problems(self) -> list[str]:
         at_least = {
             "history": 1, "chunk": 1, "action_dims": 1, "proprio_dims": 0, "text_length": 1, "answer_length": 1, "num_bins": 2,
@@ -79,6 +87,10 @@ class VLAConfig:
         problems = [f"{n} {getattr(self, n)} must be at least {low}" for n, low in at_least.items() if getattr(self, n) < low]
         if not self.roles or len(set(self.roles)) != len(self.roles) or set(self.roles) - set(CAMERA_ROLES):
             problems.append(f"roles {self.roles} must be distinct cameras out of {', '.join(CAMERA_ROLES)}")
+        if self.terminate is not None and not 0 <= self.terminate < self.action_dims:
+            problems.append(f"terminate {self.terminate} is no dimension of action_dims {self.action_dims}; or set it to none")
+        if self.bins == "uniform" and self.bin_values:
+            problems.append("bin_values are given but bins is 'uniform'; set bins='quantile'")
         patch = self.vision.patch
         if any(side < 1 or side % patch for side in self.image_size):
             problems.append(f"image_size {self.image_size} must be multiples of vision.patch {patch}")
@@ -87,7 +99,17 @@ class VLAConfig:
             for n, choices in _CHOICES.items()
             if getattr(self, n) not in choices
         ]
-        return problems + self._id_problems() + self._plan_problems()
+        return problems + self._part_problems() + self._id_problems() + self._plan_problems()
+
+    def _part_problems(self) -> list[str]:
+        """Of the parts as they are now: single leaves of a frozen tree may have been set since it was built."""
+        problems = []
+        for name in ("vision", "language"):
+            try:
+                dataclasses.replace(getattr(self, name))
+            except UserError as error:
+                problems.append(f"{name}: {error}")
+        return problems
 
     def _id_problems(self) -> list[str]:
         ids, vocab = self.action_ids, self.language.vocab
@@ -107,6 +129,8 @@ class VLAConfig:
                 f"plan needs plan_end: 1..{self.answer_length - 1} ids of the words that end a plan, got {self.plan_end} "
                 "(the tokenizer's for 'Action:')"
             ]
+        if self.plan and self.head != "tokens":
+            return [f"plan needs head='tokens', got {self.head!r}: a plan is written token by token"]
         if bad := [i for i in self.plan_end if not EOS < i < self.language.vocab]:
             return [f"plan_end {bad} must lie between {EOS + 1} and {self.language.vocab - 1}"]
         return []

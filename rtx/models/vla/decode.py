@@ -1,0 +1,202 @@
+"""Writing an answer: every loop lies inside the caller's compiled program, over a memory of static size.
+
+    read -> hidden -> choose -> write -> hidden -> choose -> ...
+
+    actions    n steps; at position j only the ids allowed there are multiplied and chosen from, so the answer is an action
+    text       until every row has said EOS, or the room is full; rows that are done write padding
+    planned    text until its end ("Action:"), then actions. Rows of a batch change over each at its own step
+
+A row that ends without an action (EOS or a full room before the plan's end) is marked, never completed by guesswork.
+Greedy at temperature 0; above it, sampled with the key given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from rtx.models.vla.action_tokens import BinnedActions
+from rtx.models.vla.config import EOS, PADDING
+
+Memory = Any
+"""A backbone's, opaque here."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A backbone with its parameters."""
+
+    network: nn.Module
+    params: Any
+
+    def __call__(self, pictures: Array, picture_mask: Array, prompt: Array, answer: Array) -> Float[Array, "b m d"]:
+        return self.network.apply({"params": self.params}, pictures, picture_mask, prompt, answer)  # type: ignore[return-value]
+
+    def read(self, pictures: Array, picture_mask: Array, prompt: Array, *, room: int) -> tuple[Float[Array, "b d"], Memory]:
+        return self.network.apply({"params": self.params}, pictures, picture_mask, prompt, room=room, method="read")  # type: ignore[return-value]
+
+    def write(self, tokens: Int[Array, "b n"], memory: Memory) -> tuple[Float[Array, "b n d"], Memory]:
+        return self.network.apply({"params": self.params}, tokens, memory, method="write")  # type: ignore[return-value]
+
+    def write_one(self, token: Int[Array, " b"], memory: Memory) -> tuple[Float[Array, "b d"], Memory]:
+        hidden, memory = self.write(token[:, None], memory)
+        return hidden[:, 0], memory
+
+    def logits(self, hidden: Float[Array, "*n d"], ids: Int[Array, " r"] | None = None) -> Float[Array, "*n v"]:
+        return self.network.apply({"params": self.params}, hidden, ids, method="logits")  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """How one of several tokens is chosen. `key` is needed above temperature 0 only."""
+
+    temperature: float = 0.0
+    key: jax.Array | None = None
+
+    def __call__(self, logits: Float[Array, "*n v"], step: Int[Array, ""] | int) -> Int[Array, "*n"]:
+        if not self.temperature:
+            return jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        assert self.key is not None, "sampling needs a key"
+        key = jax.random.fold_in(self.key, step)
+        return jax.random.categorical(key, logits / self.temperature, axis=-1).astype(jnp.int32)
+
+
+GREEDY = Sampler()
+
+
+def bin_logits(
+    reader: Reader, actions: BinnedActions, hidden: Float[Array, "b n d"], allowed: Bool[Array, "b n v"] | None = None
+) -> Float[Array, "b n v"]:
+    """Logits of the bins only, -inf where a bin is not allowed. `allowed`: None for all n positions of an action in order."""
+    logits = reader.logits(hidden, jnp.asarray(actions.ids, jnp.int32))
+    return jnp.where(jnp.asarray(actions.allowed_bins) if allowed is None else allowed, logits, -jnp.inf)
+
+
+def write_actions(
+    reader: Reader, actions: BinnedActions, hidden: Float[Array, "b d"], memory: Memory, sampler: Sampler = GREEDY
+) -> Int[Array, "b n"]:
+    """The bins of an action, token by token. `memory` has room for n - 1."""
+    ids, allowed = jnp.asarray(actions.ids, jnp.int32), jnp.asarray(actions.allowed_bins)
+
+    def choose(hidden: Array, position: Array) -> Array:
+        return sampler(bin_logits(reader, actions, hidden[:, None], allowed[position])[:, 0], position)
+
+    def step(carry: tuple[Array, Memory], position: Array) -> tuple[tuple[Array, Memory], Array]:
+        last, memory = carry
+        hidden, memory = reader.write_one(ids[last], memory)
+        chosen = choose(hidden, position)
+        return (chosen, memory), chosen
+
+    first = choose(hidden, jnp.int32(0))
+    _, rest = jax.lax.scan(step, (first, memory), jnp.arange(1, actions.length, dtype=jnp.int32))
+    return jnp.concatenate([first[:, None], rest.T], axis=1)
+
+
+class _Text(NamedTuple):
+    step: Int[Array, ""]
+    tokens: Int[Array, "b m"]
+    done: Bool[Array, " b"]
+    memory: Memory
+
+
+def write_text(
+    reader: Reader, hidden: Float[Array, "b d"], memory: Memory, *, max_tokens: int, sampler: Sampler = GREEDY
+) -> Int[Array, "b m"]:
+    """Tokens up to EOS, which is kept (a row without it was cut), then padding. `memory` has room for `max_tokens` - 1."""
+    b = hidden.shape[0]
+
+    def said(state: _Text, hidden: Array, memory: Memory) -> _Text:
+        token = jnp.where(state.done, PADDING, sampler(_text_logits(reader, hidden), state.step))
+        tokens = state.tokens.at[:, state.step].set(token)
+        return _Text(state.step + 1, tokens, state.done | (token == EOS), memory)
+
+    def goes_on(state: _Text) -> Array:
+        return (state.step < max_tokens) & ~jnp.all(state.done)
+
+    def step(state: _Text) -> _Text:
+        return said(state, *reader.write_one(state.tokens[:, state.step - 1], state.memory))
+
+    blank = _Text(jnp.int32(0), jnp.zeros((b, max_tokens), jnp.int32), jnp.zeros(b, bool), memory)
+    return jax.lax.while_loop(goes_on, step, said(blank, hidden, memory)).tokens
+
+
+class Planned(NamedTuple):
+    """A plan and the action after it. `bins` mean nothing where `is_action` is False."""
+
+    plan: Int[Array, "b m"]  # up to its end, then padding
+    bins: Int[Array, "b n"]
+    is_action: Bool[Array, " b"]
+
+
+class _Planned(NamedTuple):
+    step: Int[Array, ""]
+    last: Int[Array, " b"]  # token said at the step before
+    plan: Int[Array, "b m"]
+    bins: Int[Array, "b n"]
+    position: Int[Array, " b"]  # of the action's next token; -1: still planning, n: done
+    failed: Bool[Array, " b"]
+    memory: Memory
+
+
+def write_planned(
+    reader: Reader,
+    actions: BinnedActions,
+    hidden: Float[Array, "b d"],
+    memory: Memory,
+    *,
+    plan_end: tuple[int, ...],
+    max_plan: int,
+    sampler: Sampler = GREEDY,
+) -> Planned:
+    """A plan of at most `max_plan` tokens, `plan_end` included, and an action. `memory` has room for `max_plan` + n - 1.
+
+    The whole vocabulary is multiplied only while some row still plans.
+    """
+    b, n = hidden.shape[0], actions.length
+    ids, allowed = jnp.asarray(actions.ids, jnp.int32), jnp.asarray(actions.allowed_bins)
+
+    def choose_text(hidden: Array, step: Array) -> Array:
+        return sampler(_text_logits(reader, hidden), 2 * step)
+
+    def said(state: _Planned, hidden: Array, memory: Memory) -> _Planned:
+        planning = state.position < 0
+        acting = ~planning & (state.position < n)
+        masks = allowed[jnp.clip(state.position, 0, n - 1)][:, None]
+        chosen = sampler(bin_logits(reader, actions, hidden[:, None], masks)[:, 0], 2 * state.step + 1)
+        word = jax.lax.cond(jnp.any(planning), lambda: choose_text(hidden, state.step), lambda: jnp.zeros(b, jnp.int32))
+        row, place = jnp.arange(b), jnp.minimum(state.step, max_plan - 1)
+        plan = state.plan.at[:, place].set(jnp.where(planning, word, state.plan[:, place]))
+        bins = state.bins.at[row, jnp.where(acting, state.position, n)].set(chosen, mode="drop")
+        ended = planning & _ends_with(plan, state.step, plan_end)
+        failed = planning & ~ended & ((word == EOS) | (state.step == max_plan - 1))
+        position = jnp.select([ended, failed, acting], [0, n, state.position + 1], state.position).astype(jnp.int32)
+        last = jnp.where(planning, word, ids[chosen])
+        return _Planned(state.step + 1, last, plan, bins, position, state.failed | failed, memory)
+
+    def step(state: _Planned) -> _Planned:
+        return said(state, *reader.write_one(state.last, state.memory))
+
+    blank = _Planned(
+        jnp.int32(0), jnp.zeros(b, jnp.int32), jnp.zeros((b, max_plan), jnp.int32), jnp.zeros((b, n), jnp.int32),
+        jnp.full(b, -1, jnp.int32), jnp.zeros(b, bool), memory,
+    )  # fmt: skip
+    end = jax.lax.while_loop(lambda state: jnp.any(state.position < n), step, said(blank, hidden, memory))
+    return Planned(end.plan, end.bins, ~end.failed)
+
+
+def _text_logits(reader: Reader, hidden: Float[Array, "b d"]) -> Float[Array, "b v"]:
+    """Padding is nothing to say."""
+    return reader.logits(hidden).at[:, PADDING].set(-jnp.inf)
+
+
+def _ends_with(tokens: Int[Array, "b m"], step: Int[Array, ""], end: tuple[int, ...]) -> Bool[Array, " b"]:
+    """Whether the tokens up to and with place `step` end with `end`."""
+    places = step - len(end) + 1 + np.arange(len(end))
+    found = jnp.all(tokens[:, jnp.maximum(places, 0)] == jnp.asarray(end, jnp.int32), axis=1)
+    return found & (step >= len(end) - 1)

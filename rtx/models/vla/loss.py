@@ -1,0 +1,70 @@
+"""Cross-entropy over a large vocabulary without its table: logits exist for a few tokens at a time, and twice.
+
+    hidden [b, r, d] --cut along r--> [b, c, d] --head--> [b, c, v] --log-sum-exp, label's logit--> entropy [b, c]
+                                                          forgotten, and computed again in the backward pass
+
+With 257,152 ids the table of a batch would be larger than the model. There is no one-hot either: a label's logit is looked
+up. Pieces without a counted token (the ends of short answers) are skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+Logits = Callable[[Array], Array]
+"""hidden [b, c, d] -> float32 [b, c, v]."""
+
+MAX_ENTRIES = 1 << 26
+"""Logits that exist at a time, over the whole batch (256 MB)."""
+
+
+def cross_entropy(
+    logits_of: Logits,
+    hidden: Float[Array, "b r d"],
+    labels: Int[Array, "b r"],
+    counted: Bool[Array, "b r"],
+    *,
+    vocab: int,
+    max_entries: int = MAX_ENTRIES,
+) -> tuple[Float[Array, "b r"], Bool[Array, "b r"]]:
+    """Nats per token, float32, and whether the label is the likeliest; both may be anything where `counted` is False."""
+    (b, r), c = labels.shape, max(1, max_entries // (labels.shape[0] * vocab))
+    piece = jax.checkpoint(lambda h, y: _piece(logits_of, h, y))
+    if c >= r:
+        return piece(hidden, labels)
+    pad = -r % c
+
+    def cut(x: Array) -> Array:
+        """[b, r, ...] to [pieces, b, c, ...]."""
+        padded = jnp.pad(x, ((0, 0), (0, pad), *((0, 0),) * (x.ndim - 2)))
+        return jnp.moveaxis(padded.reshape(b, -1, c, *x.shape[2:]), 1, 0)
+
+    def step(_: None, one: tuple[Array, Array, Array]) -> tuple[None, tuple[Array, Array]]:
+        h, y, wanted = one
+        nothing = (jnp.zeros(y.shape, jnp.float32), jnp.zeros(y.shape, bool))
+        return None, jax.lax.cond(jnp.any(wanted), lambda: piece(h, y), lambda: nothing)
+
+    _, pieces = jax.lax.scan(step, None, (cut(hidden), cut(labels), cut(counted)))
+    entropy, hit = (jnp.moveaxis(x, 0, 1).reshape(b, -1)[:, :r] for x in pieces)
+    return entropy, hit
+
+
+def _piece(logits_of: Logits, hidden: Array, labels: Array) -> tuple[Array, Array]:
+    logits = logits_of(hidden)
+    chosen = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
+    return jax.nn.logsumexp(logits, axis=-1) - chosen, jnp.argmax(logits, axis=-1) == labels
+
+
+def mean(value: Float[Array, "*n"], weight: Float[Array, "*n"]) -> Float[Array, ""]:
+    """0 of nothing: for losses."""
+    return jnp.sum(jnp.where(weight > 0, value * weight, 0.0)) / jnp.maximum(jnp.sum(weight), 1.0)
+
+
+def mean_or_nan(value: Array, weight: Array) -> Float[Array, ""]:
+    """NaN of nothing: a figure that this batch cannot tell, which averages leave out."""
+    weight = weight.astype(jnp.float32)
+    return jnp.where(jnp.any(weight > 0), mean(value.astype(jnp.float32), weight), jnp.nan)

@@ -1,0 +1,172 @@
+"""A vision-language-action model behind the Model protocol: one network that answers questions and moves robots.
+
+    batch --inputs.py--> pictures, prompt, answer --backbone--> hidden --loss.py--> cross-entropy of what is to be said
+                         pictures, prompt --backbone.read--> memory --decode.py--> tokens --action_tokens.py--> actions
+
+`head` says how an action comes out: "tokens", one after another, each from the ids that may stand at its place; "parallel",
+all in one pass from placeholders; the others, numbers from the hidden states of such placeholders (`heads/`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from rtx.errors import UserError
+from rtx.models.protocol import AxisRules, Metrics, Variables
+from rtx.models.vla import inputs
+from rtx.models.vla.action_tokens import BinnedActions
+from rtx.models.vla.config import PaliGemmaConfig, VLAConfig
+from rtx.models.vla.decode import Memory, Planned, Reader, Sampler, bin_logits, write_actions, write_planned, write_text
+from rtx.models.vla.decoder_only import DecoderOnly
+from rtx.models.vla.encoder_decoder import EncoderDecoder
+from rtx.models.vla.loss import cross_entropy, mean, mean_or_nan
+from rtx.spec import Batch
+
+
+@dataclass(frozen=True)
+class VLA:
+    """`Model` of `config`; see `rtx.models.protocol`. Keeps nothing besides "params"."""
+
+    config: VLAConfig
+
+    @property
+    def actions(self) -> BinnedActions:
+        """How this model spells an action. Raises UserError for quantile bins that were never fitted."""
+        cfg = self.config
+        if cfg.bins == "quantile" and not cfg.bin_values:
+            raise UserError("bins='quantile' needs bin_values: quantiles of the training data (action_tokens.quantile_values)")
+        return BinnedActions(
+            chunk=cfg.chunk, action_dims=cfg.action_dims, ids=cfg.bin_ids, terminate=cfg.terminate, values=cfg.bin_values
+        )
+
+    def init(self, rng: jax.Array, batch: Batch) -> Variables:
+        """Raises UserError if the batch's shapes do not fit the config."""
+        seen, there, prompt = self._read(batch)
+        blank = jnp.zeros((len(prompt), 1), jnp.int32)
+        return {"params": self._network().init(rng, seen, there, prompt, blank)["params"]}
+
+    def loss(
+        self, variables: Variables, batch: Batch, rng: jax.Array, *, train: bool
+    ) -> tuple[Float[Array, ""], Metrics, Variables]:
+        """Cross-entropy (nats) per token that is to be said.
+
+        Metrics: "accuracy" and "l1" of known action entries, chosen as when acting but after the true ones; "accuracy_text"
+        of answers and plans, out of the whole vocabulary. NaN where the batch has nothing of the kind.
+        """
+        seen, there, prompt = self._read(batch)
+        answer, reader = inputs.answer(self.config, self.actions, batch), self.reader(variables)
+        hidden = reader(seen, there, prompt, answer.written)
+        entropy, hit = cross_entropy(reader.logits, hidden, answer.labels, answer.counted, vocab=self.config.language.vocab)
+        loss = mean(entropy, answer.counted.astype(jnp.float32))
+        metrics = {"accuracy_text": mean_or_nan(hit, answer.is_text), "loss": loss}
+        return loss, metrics | self._action_metrics(reader, jax.lax.stop_gradient(hidden), answer, batch), {}
+
+    def act(self, variables: Variables, batch: Batch, rng: jax.Array, *, temperature: float = 0.0) -> Float[Array, "b k a"]:
+        """The likeliest action, token by token; sampled with `rng` above temperature 0. NaN for a plan that led to none."""
+        if self.config.plan:
+            planned = self.think(variables, batch, rng, temperature=temperature)
+            return self.decoded(planned.bins, planned.is_action)
+        hidden, memory = self.begin(variables, batch, room=self.config.num_action_tokens - 1)
+        return self.decoded(self.bins_after(variables, hidden, memory, Sampler(temperature, rng)))
+
+    def think(self, variables: Variables, batch: Batch, rng: jax.Array, *, temperature: float = 0.0) -> Planned:
+        """A plan and the action after it, of a model that plans."""
+        cfg = self.config
+        hidden, memory = self.begin(variables, batch, room=cfg.answer_length + cfg.num_action_tokens - 1)
+        return write_planned(
+            self.reader(variables), self.actions, hidden, memory,
+            plan_end=cfg.plan_end, max_plan=cfg.answer_length, sampler=Sampler(temperature, rng),
+        )  # fmt: skip
+
+    def answer(
+        self, variables: Variables, batch: Batch, rng: jax.Array, *, max_tokens: int, temperature: float = 0.0
+    ) -> Int[Array, "b m"]:
+        """Free text for `batch.text`, a question: ids with their EOS, then padding; a row without EOS was cut."""
+        seen, there, prompt = self._read(batch, question=True)
+        reader = self.reader(variables)
+        hidden, memory = reader.read(seen, there, prompt, room=max_tokens - 1)
+        return write_text(reader, hidden, memory, max_tokens=max_tokens, sampler=Sampler(temperature, rng))
+
+    def bins_after(
+        self, variables: Variables, hidden: Float[Array, "b d"], memory: Memory, sampler: Sampler
+    ) -> Int[Array, "b n"]:
+        """The action's bins after what was read so far; `hidden` is its last row."""
+        reader, n = self.reader(variables), self.config.num_action_tokens
+        if self.config.head == "tokens":
+            return write_actions(reader, self.actions, hidden, memory, sampler)
+        rows = hidden[:, None]
+        if n > 1:
+            blanks = jnp.broadcast_to(inputs.placeholders(self.config, n)[:-1], (len(hidden), n - 1))
+            rows = jnp.concatenate([rows, reader.write(blanks, memory)[0]], axis=1)
+        return sampler(bin_logits(reader, self.actions, rows), 0)
+
+    def decoded(self, bins: Int[Array, "b n"], is_action: Array | None = None) -> Float[Array, "b k a"]:
+        """Bins to model space; NaN where there is no action."""
+        action = self.actions.unbin(bins)
+        return action if is_action is None else jnp.where(is_action[:, None, None], action, jnp.nan)
+
+    def param_axes(self) -> AxisRules:
+        """Heads, feed-forward widths and the vocabulary may be split."""
+        return AXES
+
+    def _action_metrics(self, reader: Reader, hidden: Array, answer: inputs.Answer, batch: Batch) -> dict[str, jax.Array]:
+        n = self.config.num_action_tokens
+        places = jnp.clip(answer.start[:, None] + jnp.arange(n), 0, hidden.shape[1] - 1)
+        rows = jnp.take_along_axis(hidden, places[..., None], axis=1)
+        best = jnp.argmax(bin_logits(reader, self.actions, rows), axis=-1)
+        moves = np.arange(self.config.action_dims) != self.config.terminate
+        error = jnp.abs(self.actions.unbin(best) - jnp.clip(jnp.asarray(batch.action), -1.0, 1.0))
+        return {
+            "accuracy": mean_or_nan(best == answer.bins, answer.known),
+            "l1": mean_or_nan(error, jnp.asarray(batch.action_mask) & moves),
+        }
+
+    def begin(self, variables: Variables, batch: Batch, *, room: int) -> tuple[Float[Array, "b d"], Memory]:
+        """What predicts a robot's first answer token, and a memory with room for `room` of them."""
+        return self.reader(variables).read(*self._read(batch), room=room)
+
+    def _read(self, batch: Batch, *, question: bool = False) -> tuple[jax.Array, jax.Array, jax.Array]:
+        inputs.check_batch(self.config, batch)
+        return *inputs.pictures(self.config, batch), inputs.prompt(self.config, batch, question=question)
+
+    def reader(self, variables: Variables) -> Reader:
+        """The backbone with these parameters."""
+        return Reader(self._network(), variables["params"])
+
+    def _network(self) -> nn.Module:
+        return network(self.config)
+
+
+AXES: AxisRules = (
+    (r"MultiHeadDotProductAttention_0/(query|key|value)/kernel", (None, "embed", "heads", None)),
+    (r"MultiHeadDotProductAttention_0/out/kernel", (None, "heads", None, "embed")),
+    (r"MlpBlock_0/Dense_0/kernel", (None, "embed", "mlp")),
+    (r"MlpBlock_0/Dense_1/kernel", (None, "mlp", "embed")),
+    (r"attn/q_einsum/w", (None, "heads", "embed", None)),
+    (r"attn/kv_einsum/w", (None, None, "heads", "embed", None)),
+    (r"attn/attn_vec_einsum/w", (None, "heads", None, "embed")),
+    (r"mlp/gating_einsum", (None, None, "embed", "mlp")),
+    (r"mlp/linear", (None, "mlp", "embed")),
+    (r"llm/embedder/input_embedding", ("vocab", "embed")),
+    (r"layers/.*attention/(query|key|value)/kernel", (None, "embed", "heads")),
+    (r"layers/.*attention/out/kernel", (None, "heads", "embed")),
+    (r"layers/mlp/wi_\d/kernel", (None, "embed", "mlp")),
+    (r"layers/mlp/wo/kernel", (None, "mlp", "embed")),
+    (r"token_embedder/embedding", ("vocab", "embed")),
+    (r"logits_dense/kernel", ("embed", "vocab")),
+)
+"""Layers are stacked: their axis 0 is never split."""
+
+
+def network(config: VLAConfig) -> nn.Module:
+    """The backbone of a config."""
+    parts: dict[str, Any] = {"vision": config.vision, "language": config.language}
+    family = DecoderOnly if isinstance(config, PaliGemmaConfig) else EncoderDecoder
+    return family(**parts, dtype=jnp.dtype(config.compute_dtype), remat=config.remat)
