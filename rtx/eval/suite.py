@@ -69,7 +69,15 @@ def episodes(suite: Suite) -> Iterator[Episode]:
     for arm in suite.arms:
         for index in range(suite.episodes_per_cell):
             for task in suite.tasks:
-                yield Episode(arm=arm, task=task, index=index, seed=seed_for("eval", suite.name, arm, task, index))
+                seed = seed_for("eval", suite.name, arm, _scenes(task), index)
+                yield Episode(arm=arm, task=task, index=index, seed=seed)
+
+
+def _scenes(task: str) -> str:
+    """Tasks set in the same scenes share their seeds. Environments of a user's own may have tasks that are not in the table."""
+    from rtx.eval.sim.tasks import TASKS
+
+    return TASKS[task].scenes if task in TASKS else task
 
 
 _ARMS = ("sim_panda", "sim_sawyer", "sim_ur5e", "sim_iiwa", "sim_kinova3", "sim_jaco", "sim_vx300s")

@@ -33,6 +33,13 @@ def test_seeds_are_fixed_for_good():
     assert seeds(SMALL)["sim_panda/reach/0"] == seed_for("eval", "small", "sim_panda", "reach", 0)
 
 
+def test_tasks_of_the_same_scenes_share_their_seeds():
+    found = seeds(dataclasses.replace(SMALL, tasks=("reach_seen", "reach_unseen", "reach_taught")))
+    for index in range(3):
+        assert found[f"sim_jaco/reach_seen/{index}"] == found[f"sim_jaco/reach_unseen/{index}"]
+        assert found[f"sim_jaco/reach_seen/{index}"] != found[f"sim_jaco/reach_taught/{index}"]
+
+
 def test_arms_come_one_after_the_other():
     order = [episode.arm for episode in episodes(SMALL)]
     assert order == ["sim_panda"] * 6 + ["sim_jaco"] * 6

@@ -13,7 +13,7 @@ from rtx.eval.sim.arms import SimArm
 from rtx.eval.sim.build import PRIMARY_CAMERA, WRIST_CAMERA
 from rtx.eval.sim.calibrate import look_at
 from rtx.eval.sim.mujoco_gl import mujoco
-from rtx.eval.sim.tasks import COLOURS, NUM_CUBES, PROPS, Layout
+from rtx.eval.sim.tasks import NUM_CUBES, PALETTE, PROPS, Layout
 
 # Dull, so that only cubes are saturated: wood, sand, greys, white, slate.
 _TABLES = np.array([[0.62, 0.50, 0.38], [0.76, 0.70, 0.60], [0.55, 0.55, 0.56], [0.82, 0.82, 0.80], [0.36, 0.39, 0.43]])
@@ -36,7 +36,7 @@ class Appearance:
         for name in (*(f"cube{i}" for i in range(NUM_CUBES)), *PROPS):
             self._model.geom(name).rgba[3] = 0.0  # absent ones are invisible
         for cube in layout.cubes:
-            self._colour(cube.body, np.array(COLOURS[cube.colour]) * rng.uniform(0.85, 1.1) + rng.normal(0, 0.02, 3))
+            self._colour(cube.body, np.array(PALETTE[cube.colour]) * rng.uniform(0.85, 1.1) + rng.normal(0, 0.02, 3))
         for prop in layout.props:
             self._colour(prop.body, _PROPS[rng.integers(len(_PROPS))] + rng.normal(0, 0.02, 3))
         self._light(rng)

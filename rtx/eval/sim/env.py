@@ -117,8 +117,14 @@ class SimEnv:
         return State(gripper=self._motion.position, cube=self._cube(self.layout), cube_start=self._now.cube_start)
 
     @property
-    def task(self) -> str:
-        return self._now.task.name
+    def skill(self) -> str:
+        """Which of the experts can do what is wanted."""
+        return self._now.task.skill
+
+    @property
+    def gripper(self) -> np.ndarray:
+        """`[3]` the point between the fingertips, m, base frame."""
+        return self._motion.position
 
     @property
     def rotation(self) -> np.ndarray:
@@ -132,16 +138,22 @@ class SimEnv:
         """
         if task not in TASKS:
             raise unknown_name("task", task, TASKS)
-        rng = np.random.default_rng(seed_for("scene", self.arm.name, task, seed))
+        rng = np.random.default_rng(seed_for("scene", self.arm.name, TASKS[task].scenes, seed))
         layout = TASKS[task].sample(rng)
-        mujoco.mj_resetData(self._model, self._data)
-        self._lay_out(layout)
-        self._place_hand(rng)
+        self._begin(layout, home_position(self.arm) + rng.uniform(-_START_SPREAD_M, _START_SPREAD_M))
         self._appearance.dress(layout, rng)
-        self._disturbance[:] = 0.0
         self._episode = _Episode(task=TASKS[task], layout=layout, cube_start=self._cube(layout))
         self._success = self.goal_distance == 0.0
         return self._frame(render=render)
+
+    def arrange(self, layout: Layout, hand: Float[np.ndarray, " 3"], rng: np.random.Generator) -> SceneRenderer:
+        """A still: these things on the table, the open hand at a place (m, base frame) or as near as the arm gets, looks from
+        `rng`. Nobody acts in it; what it shows is drawn with the renderer returned, until the next reset."""
+        self._episode = None
+        self._begin(layout, hand)
+        self._appearance.dress(layout, rng)
+        self._renderer.pose(self._data.qpos)
+        return self._renderer
 
     def step(self, native_action: Float[np.ndarray, " a"], *, render: bool = True) -> SimFrame:
         """One control period of the robot's own command.
@@ -205,11 +217,16 @@ class SimEnv:
                 pose[:3] = [self.arm.center_x_m + thing.xy[0], thing.xy[1], self.arm.table_z_m + half]
                 pose[3:] = [np.cos(thing.yaw / 2), 0, 0, np.sin(thing.yaw / 2)]
 
-    def _place_hand(self, rng: np.random.Generator) -> None:
-        """Open, near home."""
+    def _begin(self, layout: Layout, hand: np.ndarray) -> None:
+        mujoco.mj_resetData(self._model, self._data)
+        self._lay_out(layout)
+        self._place_hand(hand)
+        self._disturbance[:] = 0.0
+
+    def _place_hand(self, start: np.ndarray) -> None:
+        """Open, upright."""
         for name, q in zip(self._calibration.gripper_joints, self._calibration.open_qpos, strict=True):
             self._data.joint(name).qpos[0] = q
-        start = home_position(self.arm) + rng.uniform(-_START_SPREAD_M, _START_SPREAD_M)
         qpos, _ = self._motion.solve(start, self.home_rotation, start=self._motion.home)
         self._data.qpos[self._motion.qpos_at] = qpos
         self._motion.opening = 1.0

@@ -43,11 +43,11 @@ class Expert:
     @property
     def done(self) -> bool:
         """Done with a margin: the task's own success comes a little earlier."""
-        return self._env.success and _FINISHED[self._env.task](self._env)
+        return self._env.success and _FINISHED[self._env.skill](self._env)
 
     def act(self) -> Float[np.ndarray, " 8"]:
         """The next canonical action, float32. Also decides how the arm is disturbed while carrying it out."""
-        aim, gripper = _AIMS[self._env.task](self._env)
+        aim, gripper = _AIMS[self._env.skill](self._env)
         step = _shortened(aim - self._env.state.gripper, MAX_STEP_M)
         turn = _shortened(rotation_vector(self._env.home_rotation @ self._env.rotation.T), MAX_STEP_RAD)
         rpy = rotations.convert(turn, "axis_angle", "rpy")

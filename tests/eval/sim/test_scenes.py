@@ -13,8 +13,9 @@ import pytest
 from rtx.data.prepare import prepare
 from rtx.data.web import import_web, web_record
 from rtx.errors import UserError
+from rtx.eval.sim.grounding import KINDS, QUESTIONS
 from rtx.eval.sim.questions import deal
-from rtx.eval.sim.scenes import write_scenes
+from rtx.eval.sim.scenes import write_scenes, write_workcell
 from rtx.images import decode
 
 _SCRIPT = Path(__file__).with_name("scenes_in_process.py")
@@ -113,6 +114,20 @@ def test_written_scenes_go_in_as_web_data(tmp_path: Path):
     assert {name: split["num_steps"] for name, split in prepared.splits.items()} == {"train": 19, "val": 1}
     assert "which robot is this?" in prepared.languages
     assert decode((out / "images" / "000000.jpg").read_bytes()).shape == (96, 96, 3)
+
+
+def test_a_written_workcell_goes_in_as_web_data(tmp_path: Path):
+    out = write_workcell(tmp_path / "two", "sim_panda", 20, 5, num_workers=2, image_size=64)
+    assert contents(out) == contents(write_workcell(tmp_path / "one", "sim_panda", 20, 5, num_workers=1, image_size=64))
+    assert write_workcell(tmp_path / "two", "sim_panda", 20, 5, image_size=64) == out
+    with pytest.raises(UserError, match="holds other scenes"):
+        write_workcell(tmp_path / "two", "sim_jaco", 20, 5, image_size=64)
+    lines = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
+    assert collections.Counter(line["image"] for line in lines) == {f"images/{i:06d}.jpg": QUESTIONS for i in range(19)}
+    assert {line["kind"] for line in lines} == set(KINDS)
+    source = import_web({name: out / f"{name}.jsonl" for name in ("train", "val")}, out, tmp_path / "tfds", name="workcell")
+    prepared = prepare(web_record("workcell"), source, tmp_path / "prepared", num_workers=1)
+    assert {name: split["num_steps"] for name, split in prepared.splits.items()} == {"train": 76, "val": 4}
 
 
 def test_wrong_arguments():

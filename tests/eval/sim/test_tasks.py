@@ -7,18 +7,22 @@ from rtx.eval.sim.tasks import (
     COLOURS,
     CUBE_HALF_M,
     DIRECTIONS,
+    HELD_OUT,
     LIFT_M,
     NUM_CUBES,
+    PALETTE,
     PROPS,
     PUSH_M,
     REACH_M,
     TASKS,
+    TAUGHT,
     Layout,
     Placed,
     State,
 )
 
 _SEEDS = range(150)
+_SPLIT = ("reach_taught", "reach_seen", "reach_unseen")
 
 
 def sampled(task: str) -> list[Layout]:
@@ -28,7 +32,8 @@ def sampled(task: str) -> list[Layout]:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_same_seed_gives_the_same_layout(task):
     assert sampled(task) == sampled(task)
-    assert len({layout.instruction for layout in sampled(task)}) > 10
+    fewest = 3 * len(HELD_OUT)  # forms of a sentence times names, of the task with the fewest
+    assert len({layout.instruction for layout in sampled(task)}) >= fewest
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -37,7 +42,7 @@ def test_objects_are_distinct_and_keep_their_distance(task):
         things = [*layout.cubes, *layout.props]
         assert 2 <= len(layout.cubes) <= NUM_CUBES
         assert len({cube.colour for cube in layout.cubes}) == len(layout.cubes)
-        assert {cube.colour for cube in layout.cubes} <= set(COLOURS)
+        assert {cube.colour for cube in layout.cubes} <= set(PALETTE if task in _SPLIT else COLOURS)
         assert {prop.body for prop in layout.props} <= set(PROPS)
         assert len({thing.body for thing in things}) == len(things)
         places = np.array([thing.xy for thing in things])
@@ -56,8 +61,30 @@ def test_the_sentence_names_the_target_and_no_other_cube(task):
         elif "rightmost" in layout.instruction:
             assert target.xy[1] == min(left)
         else:
-            named = [colour for colour in COLOURS if colour in layout.instruction.split()]
+            named = [colour for colour in PALETTE if colour in layout.instruction.split()]
             assert named == [target.colour]
+
+
+def colours(layout: Layout) -> set[str]:
+    return {cube.colour for cube in layout.cubes}
+
+
+def test_what_is_held_out_is_neither_shown_nor_named_in_demonstrations():
+    assert not set(HELD_OUT) & set(TAUGHT)
+    assert set(HELD_OUT) | set(TAUGHT) == set(PALETTE)
+    taught = sampled("reach_taught")
+    assert set().union(*map(colours, taught)) == {layout.target_cube.colour for layout in taught} == set(TAUGHT)
+
+
+def test_seen_and_unseen_words_are_asked_for_in_the_same_scenes():
+    pairs = list(zip(sampled("reach_seen"), sampled("reach_unseen"), strict=True))
+    for seen, unseen in pairs:
+        assert (seen.cubes, seen.props) == (unseen.cubes, unseen.props)
+        assert seen.target_cube.colour in TAUGHT
+        assert unseen.target_cube.colour in HELD_OUT
+    assert {unseen.target_cube.colour for _, unseen in pairs} == set(HELD_OUT)
+    assert {len(colours(seen) & set(HELD_OUT)) for seen, _ in pairs} == {1, 2}
+    assert TASKS["reach_seen"].scenes == TASKS["reach_unseen"].scenes
 
 
 def test_all_places_and_directions_occur():
