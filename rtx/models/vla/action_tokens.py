@@ -242,7 +242,9 @@ def integer_ids(pieces: Sequence[str], n: int = 256) -> tuple[int, ...]:
 def rarest_ids(scores: Sequence[float], n: int = 256, *, keep: Collection[int] = ()) -> tuple[int, ...]:
     """The ids of the `n` pieces of lowest score (log probability, or minus the rank of a BPE merge), ascending.
 
-    `keep`: ids that are no ordinary pieces (padding, end, unknown, bytes) and stay what they are. Of equal ones the later go.
+    In a BPE model these are single letters, the rarest of its script: right for a vocabulary of 256,000 pieces, wrong for a
+    small one. `keep`: ids that are no ordinary pieces (padding, end, unknown, bytes) and stay what they are. Of equal ones the
+    later go.
     """
     free = sorted((score, -id_) for id_, score in enumerate(scores) if id_ not in set(keep))
     if len(free) < n:

@@ -36,7 +36,8 @@ Template = Literal["question", "plan", "thought"]
 _Kind = Literal["instruction", "question", "answer", "plan"]
 _PROMPT = "Q: what action should the robot take to {}? A:"
 _SEPARATOR = "\n"
-_PAD, _EOS, _BOS, _UNKNOWN = 0, 1, 2, 3  # of the models that are trained here
+_PAD, _EOS = 0, 1  # of every model
+_BOS, _UNKNOWN = 2, 3  # of those that are trained here
 _WORD = "the"  # stands before a text of which the ids in mid-sentence are wanted
 _ALWAYS = "0123456789[],."  # letters that plans and boxes need, whatever the texts hold
 _MAX_SHOWN = 200
@@ -54,8 +55,14 @@ class VLATokenizer:
     def __post_init__(self) -> None:
         if self.template not in get_args(Template):
             raise UserError(f"language: template {self.template!r} is unknown; templates are {', '.join(get_args(Template))}")
-        if self._pieces.pad_id() != _PAD or self._pieces.eos_id() < 0:
-            raise UserError("language: this sentencepiece model has no padding of id 0 or no end of text; use Gemma's or T5's")
+        pad, end = self._pieces.pad_id(), self._pieces.eos_id()
+        if (pad, end) != (_PAD, _EOS):
+            raise UserError(
+                f"language: this sentencepiece model has padding {pad} and end of text {end}, expected {_PAD} and {_EOS}: "
+                "Gemma's or T5's file"
+            )
+        if odd := [text for text in _frames(self.template) if self._pieces.unk_id() in self._text(text)]:
+            raise UserError(f"language: this sentencepiece model lacks letters of the template {odd[0]!r}; use a larger one")
         least = len(self._ids("instruction", "x"))
         if self.text_length < least:
             raise UserError(f"language: text_length {self.text_length} holds no prompt; it takes at least {least}")
@@ -94,11 +101,6 @@ class VLATokenizer:
     def size(self) -> int:
         """Number of pieces. For a tokenizer trained here the ids of actions begin at or after this."""
         return int(self._pieces.get_piece_size())
-
-    @property
-    def end(self) -> int:
-        """The id that ends an answer."""
-        return int(self._pieces.eos_id())
 
     @property
     def pieces(self) -> tuple[str, ...]:
@@ -214,7 +216,7 @@ class VLATokenizer:
             return [*self._first, *self._text(text), *self._separator]
         if not text:
             return []
-        return [*self._text(text), self.end] if kind == "answer" else self._text(self._planned(text))
+        return [*self._text(text), _EOS] if kind == "answer" else self._text(self._planned(text))
 
     def _last(self, kind: _Kind) -> list[int]:
         """What a text ends with, also one that is cut."""
@@ -243,7 +245,7 @@ class VLATokenizer:
 
     @functools.cached_property
     def _separator(self) -> tuple[int, ...]:
-        return (int(self._pieces.piece_to_id(_SEPARATOR)),) if self._first else (self.end,)
+        return (int(self._pieces.piece_to_id(_SEPARATOR)),) if self._first else (_EOS,)
 
     def _text(self, text: str) -> list[int]:
         return [int(i) for i in self._pieces.encode(text)]
@@ -253,7 +255,7 @@ class VLATokenizer:
         return self._text(_WORD + text)[len(self._text(_WORD)) :]
 
     def _up_to_the_end(self, ids: list[int]) -> list[int]:
-        ids = ids[: ids.index(self.end)] if self.end in ids else ids
+        ids = ids[: ids.index(_EOS)] if _EOS in ids else ids
         return [i for i in ids if 0 <= i < self.size and not self._pieces.is_control(i)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -156,7 +157,7 @@ def test_a_file_of_gemma() -> None:
 def test_a_file_of_t5() -> None:
     t5 = VLATokenizer(model=public("t5"), text_length=60, answer_length=20)
     row = t5.encode(["push the cube"])[0]
-    assert row[row != 0][-1] == t5.end == 1
+    assert row[row != 0][-1] == 1
     assert 2 not in row  # neither unknown nor BOS
     assert t5.decode(row[None]) == ["Q: what action should the robot take to push the cube? A:"]
     assert t5.questions([""])[0, :2].tolist() == [1, 0]
@@ -165,6 +166,7 @@ def test_a_file_of_t5() -> None:
 
 def test_it_comes_back_from_json_and_from_a_file(tokenizer: VLATokenizer, tmp_path) -> None:
     assert instructions_from_json(json.loads(json.dumps(tokenizer.to_json()))) == tokenizer
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(tokenizer)).encode(TEXTS), tokenizer.encode(TEXTS))
     (tmp_path / "tokenizer.model").write_bytes(tokenizer.model)
     assert VLATokenizer.from_file(tmp_path / "tokenizer.model", text_length=24, answer_length=12) == tokenizer
     with pytest.raises(UserError, match=r"spiece\.model"):
@@ -184,5 +186,13 @@ def test_what_is_refused(tokenizer: VLATokenizer) -> None:
         trained(text_length=9)
     with pytest.raises(UserError, match="answer_length 1 holds no answer"):
         trained(template="plan", answer_length=1)
+    foreign = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS[:3]), model_writer=foreign, vocab_size=60, hard_vocab_limit=False, minloglevel=2
+    )
+    with pytest.raises(UserError, match="padding -1 and end of text 2, expected 0 and 1"):
+        VLATokenizer(model=foreign.getvalue(), text_length=24, answer_length=12)
+    with pytest.raises(UserError, match="lacks letters of the template 'TASK:"):
+        VLATokenizer(model=public("t5"), text_length=60, answer_length=20, template="thought")
     with pytest.raises(UserError, match="no sentencepiece model"):
         VLATokenizer(model=b"nonsense", text_length=24, answer_length=12)
