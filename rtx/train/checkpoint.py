@@ -32,9 +32,12 @@ import orbax.checkpoint as ocp
 from rtx import __version__
 from rtx.errors import UserError, WorldError
 from rtx.files import disk_errors, read_json, write_json
+from rtx.models.lora import LoRAConfig
 from rtx.spec import Contract, to_json
 from rtx.spec_json import contract_from_json
 from rtx.train import pytree
+from rtx.train.trainable import LORA, merged
+from rtx.typed_json import from_json
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +73,8 @@ class Restored:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint opened for use: all but the optimizer. `variables` are numpy, the averaged parameters if they were kept."""
+    """A checkpoint opened for use: all but the optimizer. `variables` are numpy, as the model computes with them: averaged
+    where an average was kept, adapters merged into their kernels."""
 
     step: int
     contract: Contract
@@ -312,7 +316,7 @@ def open_checkpoint(path: Path | str, step: int | None = None) -> Checkpoint:
     side = _read_side(folder)
     return Checkpoint(
         step=read_json(folder / "manifest.json")["step"],
-        variables=_read_variables(folder),
+        variables=_read_variables(folder, side.config),
         contract=side.contract,
         model=side.model,
         tokenizer=side.tokenizer,
@@ -364,19 +368,25 @@ def _read_side(folder: Path) -> SideFiles:
     return SideFiles(**{**data, "contract": contract_from_json(data["contract"])})
 
 
-def _read_variables(folder: Path) -> dict[str, Any]:
-    """Model variables as numpy, with the averaged parameters in the place of the raw ones if there are any."""
+def _read_variables(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Model variables as numpy, as they are served: averages in the place of the parameters they follow, adapters merged."""
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         stored = _stored(checkpointer, folder)
-        averaged = any(path.startswith("ema/") for path in stored)
-        skip = "variables/params/" if averaged else "ema/"
-        wanted = {path: 0 for path in stored if path.startswith(("variables/", "ema/")) and not path.startswith(skip)}
-        item = pytree.nest(wanted)
+        served = {path: _served_path(path) for path in stored if path.startswith(("variables/", "ema/"))}
+        followed = {name for path, name in served.items() if path != name}
+        item = pytree.nest({path: 0 for path in served if path not in followed})
         restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
         args = ocp.args.PyTreeRestore(item=item, partial_restore=True, restore_args=restore_args)
-        tree = checkpointer.restore(_arrays(folder), args=args)
-    variables = dict(tree["variables"]) if "variables" in tree else {}
-    return {**variables, "params": tree["ema"]} if averaged else variables
+        flat = pytree.flatten(checkpointer.restore(_arrays(folder), args=args))
+    variables: dict[str, Any] = pytree.nest({served[path]: leaf for path, leaf in flat.items()})["variables"]
+    if LORA in variables["params"]:
+        lora = from_json(LoRAConfig, config["train"]["lora"], "train.lora")
+        variables["params"] = merged(variables["params"], lora)
+    return variables
+
+
+def _served_path(path: str) -> str:
+    return "variables/params/" + path.removeprefix("ema/") if path.startswith("ema/") else path
 
 
 def info_text(checkpoint: Checkpoint) -> str:
