@@ -30,7 +30,7 @@ class PolicyError(RuntimeError):
 
     bad_message      the request was not built as the protocol says: a defect, or an older client
     bad_observation  it does not fit the policy's contract; the message says what was expected
-    overloaded       more robots than the server keeps up with: hold, ask again
+    overloaded       more robots or episodes than the server keeps up with: hold, ask again
     policy_failed    the policy gave no usable answer: hold
     internal         a defect in the server, which logged it: hold
     """
@@ -93,12 +93,16 @@ class PolicyClient:
         robot: str,
         image_mask: Mapping[str, np.ndarray] | None = None,
         stamp_ns: int | None = None,
+        episode: int | str | None = None,
     ) -> Actions:
         """The next actions of `robot`.
 
         `images[role]`: uint8 RGB `[h, w, 3]`, or the last t frames `[t, h, w, 3]`, oldest first, any size. `proprio`: `[p]` or
         `[t, p]` as `hello["robots"][robot]["proprio"]` lists it. `image_mask[role]`: bool `[t]`, False for a lost frame; all
         True if left out. `stamp_ns`: `time.monotonic_ns()` of the newest frame; now if left out.
+
+        `episode`: any number or text that names it. The server then keeps its frames, so send the newest one only; another
+        name begins a new episode, and so does a new client. Worth it where `hello["history"]` is more than 1.
 
         Raises PolicyError where the server refuses, TimeoutError, ConnectionError where the connection is gone (make a new
         client), WireError for values that cannot be sent.
@@ -109,6 +113,8 @@ class PolicyClient:
         }  # fmt: skip
         if image_mask is not None:
             request["image_mask"] = dict(image_mask)
+        if episode is not None:
+            request["episode"] = episode
         answer = self._ask(request)
         return Actions(
             actions=np.array(answer["actions"]),  # a copy: what comes off the wire is read-only

@@ -3,9 +3,13 @@
     server  {type: hello, protocol, policy, contract, robots: {name: {control_hz, cameras}}, roles, image_size, fit, history,
              chunk, proprio, action, max_message_bytes}
     robot   {type: act, id, robot, instruction, stamp_ns, proprio [t, p] or [p], images: {role: [t, h, w, 3] or [h, w, 3]},
-             image_mask: {role: [t]} (may be left out)}
+             image_mask: {role: [t]} (may be left out), episode: number or text (may be left out)}
     server  {type: actions, id, actions [k, a], names, control_hz, stamp_ns, valid_until_ns, timing_ms}
        or   {type: error, id, code, message}
+
+With `episode` the server keeps the frames of this connection's episode: each message brings the newest one only (t = 1), and a
+policy with memory computes nothing else. Another `episode` (or robot) begins without a past; the connection's end forgets it.
+Another instruction within an episode is told about the remembered frames too.
 
 How arrays are written is `rtx_client.wire`, which both sides use.
 """
@@ -23,7 +27,7 @@ from rtx_client.client import PROTOCOL
 from rtx_client.wire import MAX_MESSAGE_BYTES, WireError
 
 _REQUIRED = ("robot", "instruction", "stamp_ns", "proprio", "images")
-_KNOWN = frozenset({"type", "id", "image_mask", *_REQUIRED})
+_KNOWN = frozenset({"type", "id", "image_mask", "episode", *_REQUIRED})
 _MAX_TEXT = 1000  # characters of an instruction
 _MAX_NAME = 100  # of a robot or a camera
 
@@ -33,6 +37,7 @@ class Request:
     id: int | str | None
     robot: str
     observation: Observation
+    episode: int | str | None  # None: the observation holds all the history there is
 
 
 def hello(contract: Contract, *, policy: str) -> dict[str, Any]:
@@ -60,7 +65,11 @@ def _fields(fields: Sequence[Field]) -> list[dict[str, Any]]:
 def request_id(message: Any) -> int | str | None:
     """The number to echo, also of a message that is otherwise unusable."""
     found = message.get("id") if isinstance(message, dict) else None
-    return found if type(found) is int or (isinstance(found, str) and len(found) <= 64) else None
+    return found if _is_short(found) else None
+
+
+def _is_short(value: Any) -> bool:
+    return type(value) is int or (isinstance(value, str) and len(value) <= 64)
 
 
 def request(message: Any) -> Request:
@@ -80,6 +89,7 @@ def request(message: Any) -> Request:
     return Request(
         id=request_id(message),
         robot=_text(message["robot"], "robot", _MAX_NAME),
+        episode=_episode(message.get("episode"), frames=len(np.atleast_2d(proprio))),
         observation=Observation(
             images=images,
             image_mask={role: _mask(masks.get(role), role, len(image)) for role, image in images.items()},
@@ -100,6 +110,14 @@ def answer(chunk: ActionChunk, *, id: int | str | None, timing_ms: Mapping[str, 
 def error(code: str, message: str, *, id: int | str | None) -> dict[str, Any]:
     """`code`: one of those `rtx_client.PolicyError` lists."""
     return {"type": "error", "id": id, "code": code, "message": message}
+
+
+def _episode(value: Any, *, frames: int) -> int | str | None:
+    if value is not None and not _is_short(value):
+        raise WireError(f"episode {str(value)[:40]!r} is no number and no text of at most 64 characters")
+    if value is not None and frames != 1:
+        raise WireError(f"a message of an episode has {frames} frames; send the newest one, the server keeps the earlier ones")
+    return None if value is None else value
 
 
 def _mapping(value: Any, what: str) -> dict[str, Any]:

@@ -82,15 +82,24 @@ class Policy:
 
     def blank_batch(self, size: int = 1) -> Batch:
         """A batch of black pictures with no action in it, shaped as the model is fed: for `model.init` and for compiling."""
-        robot = self._inputs.robot(next(iter(self.contract.embodiments)))
+        robot = self._some_robot
         return self._inputs.batch([self._inputs.blank(robot.name)], [robot], size=size)
 
     def warm_up(self, batch_sizes: Sequence[int] = (1,)) -> float:
-        """Compiles for these numbers of observations (rounded up to `BATCH_SIZES`). Returns the seconds it took."""
+        """Compiles for these numbers of observations (rounded up to `BATCH_SIZES`), and for sessions. Returns the seconds."""
         start = time.monotonic()
         for size in sorted({_padded(n) for n in batch_sizes}):
             self._infer(self.blank_batch(size))
+        if self._remember is not None and self._act_again is not None:
+            newest = self._inputs.batch([self._inputs.blank(self._some_robot.name)], [self._some_robot], size=1, history=1)
+            jax.block_until_ready(
+                self._act_again(self._variables, self._remember(self._variables, self.blank_batch()), newest, self._rng)
+            )
         return time.monotonic() - start
+
+    @property
+    def _some_robot(self) -> Robot:
+        return self._inputs.robot(next(iter(self.contract.embodiments)))
 
     def check(self, observation: Observation, *, robot: str) -> None:
         """Raises UserError with the first reason why this observation would be refused; costs no inference."""

@@ -4,6 +4,9 @@
     robot 2 --+--> unpack, check --> queue --> act_batch, a thread --+--> robot 2
     robot 3 --+    (refuse alone)   (bounded)                        +--> robot 3
 
+A robot that names its episode (`rtx.serve.messages`) sends one new frame a step: the server keeps the frames, one episode a
+connection, and asks the policy's session in the same thread. Without a name the server keeps nothing.
+
 The port opens when the policy is compiled, so an open port means ready; `GET /healthz` on it says ok. Bound to loopback by
 default. There is no authentication yet: whoever can reach the port can ask for actions. Web pages cannot: requests with
 an Origin header are refused.
@@ -41,6 +44,14 @@ from rtx_client.wire import MAX_MESSAGE_BYTES, WireError, pack, unpack
 log = logging.getLogger(__name__)
 
 _MAX_WAITING = 64  # observations in the queue; one more is told `overloaded`, since its answer would come too late
+_MAX_EPISODES = 64  # connections with an episode under way: some 20 MB each at 15 frames of 480 x 640, on host and device
+
+
+@runtime_checkable
+class Session(Protocol):
+    """An episode under way; `rtx.serve.session.Session` is one."""
+
+    def act(self, observation: Observation) -> ActionChunk: ...
 
 
 @runtime_checkable
@@ -59,6 +70,8 @@ class Servable(Protocol):
         """Raises UserError for an observation that `act_batch` would refuse. Called from another thread than `act_batch`."""
 
     def act_batch(self, observations: Sequence[Observation], robots: Sequence[str]) -> list[ActionChunk]: ...
+
+    def session(self, robot: str) -> Session: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +108,11 @@ def serve(
 async def _serve(policy: Servable, *, host: str, port: int, max_batch: int, ready: Callable[[Running], None] | None) -> None:
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     batcher = _Batcher(policy, max_batch=max_batch)
-    sessions = _Sessions(policy, batcher)
+    connections = _Connections(policy, batcher)
     thinking = asyncio.create_task(batcher.run())
     try:
         async with contextlib.AsyncExitStack() as stack:
-            server = await _listen(stack, sessions, host, port)
+            server = await _listen(stack, connections, host, port)
             _stop_on_signals(loop, stopped)
             if not _is_loopback(server):
                 log.warning("host=%s there is no authentication: whoever reaches this port can use the policy", host)
@@ -112,11 +125,17 @@ async def _serve(policy: Servable, *, host: str, port: int, max_batch: int, read
             await thinking  # raises what ended it, if that was not us
 
 
-async def _listen(stack: contextlib.AsyncExitStack, sessions: _Sessions, host: str, port: int) -> Server:
+async def _listen(stack: contextlib.AsyncExitStack, connections: _Connections, host: str, port: int) -> Server:
     try:
         # origins=[None]: browsers send one, robots do not; any web page could otherwise talk to a server on loopback.
         serving = listen(
-            sessions.handle, host, port, process_request=_health, origins=[None], compression=None, max_size=MAX_MESSAGE_BYTES
+            connections.handle,
+            host,
+            port,
+            process_request=_health,
+            origins=[None],
+            compression=None,
+            max_size=MAX_MESSAGE_BYTES,
         )
         return await stack.enter_async_context(serving)
     except socket.gaierror as error:
@@ -156,21 +175,22 @@ def _health(connection: ServerConnection, request: HttpRequest) -> Response | No
 class _Question:
     observation: Observation
     robot: str
+    session: Session | None
     answer: asyncio.Future[ActionChunk]
 
 
 class _Batcher:
-    """Takes whatever waits, at most `max_batch` of it, asks the policy once, tells everybody."""
+    """Takes whatever waits, at most `max_batch` of it, asks the policy once, tells everybody; sessions one after the other."""
 
     def __init__(self, policy: Servable, *, max_batch: int) -> None:
         self._policy, self._max_batch = policy, max_batch
         self._queue: asyncio.Queue[_Question] = asyncio.Queue(_MAX_WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="policy")
 
-    async def ask(self, observation: Observation, robot: str) -> ActionChunk:
+    async def ask(self, observation: Observation, robot: str, session: Session | None) -> ActionChunk:
         """Raises asyncio.QueueFull at once if too many wait, else what the policy raises."""
         answer: asyncio.Future[ActionChunk] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Question(observation=observation, robot=robot, answer=answer))
+        self._queue.put_nowait(_Question(observation=observation, robot=robot, session=session, answer=answer))
         return await answer
 
     async def run(self) -> None:
@@ -179,17 +199,19 @@ class _Batcher:
                 questions = [await self._queue.get()]
                 while len(questions) < self._max_batch and not self._queue.empty():
                     questions.append(self._queue.get_nowait())
-                await self._answer([question for question in questions if not question.answer.done()])
+                waiting = [question for question in questions if not question.answer.done()]
+                await self._answer([question for question in waiting if question.session is None])
+                for question in waiting:
+                    if question.session is not None:  # never together: what fails together is asked again, one by one
+                        await self._answer([question])
         finally:
             self._thread.shutdown(wait=False)
 
     async def _answer(self, questions: list[_Question]) -> None:
         if not questions:  # everybody who asked has hung up
             return
-        observations, robots = [q.observation for q in questions], [q.robot for q in questions]
-        loop = asyncio.get_running_loop()
         try:
-            chunks = await loop.run_in_executor(self._thread, self._policy.act_batch, observations, robots)
+            chunks = await asyncio.get_running_loop().run_in_executor(self._thread, self._act, questions)
         except Exception as error:  # the edge between the policy and its clients: each is told, by its own request
             if len(questions) > 1:
                 for question in questions:  # one robot's trouble is not the others'
@@ -201,33 +223,56 @@ class _Batcher:
             if not question.answer.done():
                 question.answer.set_result(chunk)
 
+    def _act(self, questions: list[_Question]) -> list[ActionChunk]:
+        if (session := questions[0].session) is not None:
+            return [session.act(questions[0].observation)]
+        return self._policy.act_batch([q.observation for q in questions], [q.robot for q in questions])
 
-class _Sessions:
+
+class _Connections:
     """One per server: greets, answers each connection's requests in order, and turns errors into codes."""
 
     def __init__(self, policy: Servable, batcher: _Batcher) -> None:
         self._policy, self._batcher = policy, batcher
+        self._episodes: dict[ServerConnection, tuple[tuple[str, int | str], Session]] = {}
         self._hello = pack(messages.hello(policy.contract, policy=policy.name))
 
     async def handle(self, connection: ServerConnection) -> None:
         log.info("connected: peer=%s", connection.remote_address)
-        with contextlib.suppress(ConnectionClosed):
-            await connection.send(self._hello)
-            async for data in connection:
-                await connection.send(await self._reply(data))
+        try:
+            with contextlib.suppress(ConnectionClosed):
+                await connection.send(self._hello)
+                async for data in connection:
+                    await connection.send(await self._reply(data, connection))
+        finally:
+            self._episodes.pop(connection, None)
         log.info("disconnected: peer=%s code=%s", connection.remote_address, connection.close_code)
 
-    async def _reply(self, data: str | bytes) -> bytes:
+    async def _reply(self, data: str | bytes, connection: ServerConnection) -> bytes:
         start, id = time.monotonic(), None
         try:
             message = unpack(data) if isinstance(data, bytes) else None
             id = messages.request_id(message)
             request = messages.request(message)
             self._policy.check(request.observation, robot=request.robot)
-            chunk = await self._batcher.ask(request.observation, request.robot)
+            session = None if request.episode is None else self._session(connection, request.robot, request.episode)
+            chunk = await self._batcher.ask(request.observation, request.robot, session)
             return pack(messages.answer(chunk, id=id, timing_ms={"total": 1e3 * (time.monotonic() - start)}))
         except Exception as error:  # the edge of a request: it is answered with a code, defects of ours are logged whole
             return pack(_error(error, id))
+
+    def _session(self, connection: ServerConnection, robot: str, episode: int | str) -> Session:
+        """That of the connection, anew where another episode or robot begins. Raises _TooManyEpisodes."""
+        known = self._episodes.get(connection)
+        if known is None and len(self._episodes) >= _MAX_EPISODES:
+            raise _TooManyEpisodes
+        if known is None or known[0] != (robot, episode):
+            known = self._episodes[connection] = ((robot, episode), self._policy.session(robot))
+        return known[1]
+
+
+class _TooManyEpisodes(Exception):
+    """Of as many connections the frames are kept already."""
 
 
 def _error(error: Exception, id: int | str | None) -> dict[str, Any]:
@@ -237,6 +282,9 @@ def _error(error: Exception, id: int | str | None) -> dict[str, Any]:
         return messages.error("bad_observation", str(error), id=id)
     if isinstance(error, asyncio.QueueFull):
         return messages.error("overloaded", f"{_MAX_WAITING} observations are waiting already; hold and ask again", id=id)
+    if isinstance(error, _TooManyEpisodes):
+        text = f"{_MAX_EPISODES} episodes are under way already; send the whole history without an episode, or ask again later"
+        return messages.error("overloaded", text, id=id)
     if isinstance(error, WorldError):
         log.error("request failed: id=%s error=%s", id, error)
         return messages.error("policy_failed", str(error), id=id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from rtx.serve.inputs import Inputs
 from rtx.serve.policy import Policy, load_policy
 from rtx.serve.released import ENCODER, convert_rt1x, rt1x_contract
 from rtx.spec import Observation
+from rtx_client import PolicyClient
 from tests.models.rt1x.small import CONFIG, random_like
 from tests.serve.frames import seen
 
@@ -101,6 +103,26 @@ def test_a_session_answers_as_the_whole_history(policy: Policy) -> None:
             answers.append(once.actions)
         assert np.ptp(answers, axis=0).max() > 0, f"episode {episode} shows nothing"
         session.reset()
+
+
+def test_a_robot_far_away_sends_each_frame_once(policy: Policy, serving: Any) -> None:
+    """Over a socket, one frame a message: the answers to the whole history, from programs compiled before the port opened."""
+    frames = seen(CONFIG.history + 2, seed=4, instruction=WORDS[0])
+    with serving(policy, max_batch=1) as server, PolicyClient(port=server.port) as client:
+        compiled = _num_compiled(policy)
+        for step in range(1, CONFIG.history + 3):
+            shown = _until(frames, step)
+            newest = _newest(shown)
+            given = client.act(
+                images=newest.images, proprio=newest.proprio, instruction=WORDS[0], robot="bridge", episode="one"
+            )  # fmt: skip
+            np.testing.assert_allclose(given.actions, policy.act(shown, robot="bridge").actions, atol=1e-6)
+        assert _num_compiled(policy) == compiled
+
+
+def _num_compiled(policy: Policy) -> int:
+    programs: list[Any] = [policy._act, policy._remember, policy._act_again]
+    return sum(program._cache_size() for program in programs)
 
 
 def _until(observation: Observation, step: int) -> Observation:

@@ -41,6 +41,9 @@ class Watched:
     def check(self, observation, *, robot):
         self._inner.check(observation, robot=robot)
 
+    def session(self, robot):
+        return self._inner.session(robot)
+
     def act_batch(self, observations, robots):
         self.busy.set()
         assert self.go.wait(20)
