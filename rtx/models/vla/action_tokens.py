@@ -107,8 +107,9 @@ class BinnedActions:
         return jnp.asarray(self.ids, jnp.int32)[bins], known
 
     def decode(self, ids: Int[Array, "b n"]) -> Float[Array, "b k a"]:
-        """Ids to model space, float32. What is no id of its position (`valid`) counts as bin 0."""
-        return self.unbin(self._found(ids)[0])
+        """Ids to model space, float32. A row with an id that is not allowed at its position (`valid`) is NaN: no motion."""
+        action = self.unbin(self._found(ids)[0])
+        return jnp.where(self.valid(ids)[:, None, None], action, jnp.nan)
 
     def valid(self, ids: Int[Array, "b n"]) -> Bool[Array, " b"]:
         """Which rows hold at every position an id that is allowed there."""
@@ -246,7 +247,8 @@ def rarest_ids(scores: Sequence[float], n: int = 256, *, keep: Collection[int] =
     small one. `keep`: ids that are no ordinary pieces (padding, end, unknown, bytes) and stay what they are. Of equal ones the
     later go.
     """
-    free = sorted((score, -id_) for id_, score in enumerate(scores) if id_ not in set(keep))
+    kept = set(keep)
+    free = sorted((score, -id_) for id_, score in enumerate(scores) if id_ not in kept)
     if len(free) < n:
         raise UserError(f"actions as tokens: {n} ids wanted, the vocabulary has {len(free)} ordinary pieces")
     return tuple(sorted(-negative for _, negative in free[:n]))

@@ -110,7 +110,9 @@ def test_every_other_id_is_refused() -> None:
         for other in others:
             wrong = ids.copy()
             wrong[position] = other
-            assert not CHUNK.valid(jnp.asarray(wrong)[None])[0]
+            both = jnp.asarray(np.stack([wrong, ids]))
+            assert CHUNK.valid(both).tolist() == [False, True]
+            assert np.isnan(CHUNK.decode(both)).all(axis=(1, 2)).tolist() == [True, False]
             with pytest.raises(NotAnAction, match=f"id {other} at position {position}"):
                 CHUNK.bins_of(wrong)
     with pytest.raises(NotAnAction, match="29 numbers, expected 30"):
