@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from rtx.spec import Batch
 
@@ -24,7 +24,11 @@ Variables = Mapping[str, Any]
 """Collections of arrays: always "params"; "batch_stats" and others where a model has them."""
 
 Metrics = Mapping[str, jax.Array]
-"""Scalars, float32."""
+"""Float32: scalars over the batch, or `[b]`, one value a row. NaN = the batch, or the row, has nothing of the kind (a question
+has no action to be right about): means leave it out, with its weight. Means of rows are taken overall and per data set.
+
+"tokens", scalar or `[b]`: what the loss is a mean over. Rows count by it, and groups of a batch that go through the model one
+after the other; of models without it, by valid action entries."""
 
 AxisRules = tuple[tuple[str, tuple[str | None, ...]], ...]
 """(regular expression searched in the "/"-joined parameter path, one logical axis name or None per array dimension).
@@ -74,6 +78,17 @@ class Remembers(Protocol):
         self, variables: Variables, memory: Memory, batch: Batch, rng: jax.Array
     ) -> tuple[Float[Array, "b k a"], Memory]:
         """Actions after one more frame (`batch` holds that frame only), and the memory with it and without the oldest."""
+
+
+@runtime_checkable
+class Answers(Protocol):
+    """A `Model` that writes text about a picture."""
+
+    def answer(
+        self, variables: Variables, batch: Batch, rng: jax.Array, *, max_tokens: int, temperature: float = 0.0
+    ) -> Int[Array, "b m"]:
+        """Ids for the questions `batch.text`, int32 `[b, max_tokens]`: up to EOS and padding after it, or cut. The likeliest at
+        temperature 0. Pure, jittable."""
 
 
 jax.tree_util.register_dataclass(Batch, data_fields=[field.name for field in dataclasses.fields(Batch)], meta_fields=[])

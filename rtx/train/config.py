@@ -19,6 +19,7 @@ from rtx.errors import UserError
 from rtx.models.families import build_model, model_from_json, model_to_json
 from rtx.spec import CAMERA_ROLES, Fit, to_json
 from rtx.train import fields
+from rtx.typed_json import from_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +133,13 @@ class OptimizationConfig:
     eps: float = 1e-8  # of AdamW
     clip_norm: float | None = 1.0  # of the gradient; none = no clipping
     ema: float | None = None  # decay of averaged parameters; none = not kept. They are evaluated and served when kept
+    start: str = ""  # checkpoint whose parameters and tokenizer the run begins with; "" = fresh ones
+    groups: int = 1  # parts of a batch, by length of text, that are computed one after the other, each with its own width
     max_nonfinite: int = 20  # updates skipped in a row before the run stops
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def problems(self) -> list[str]:
-        found = _below(self, "train", 1, "num_steps", "max_nonfinite")
+        found = _below(self, "train", 1, "num_steps", "groups", "max_nonfinite")
         found += _below(self, "train", 0, "warmup_steps", "final_lr", "weight_decay") + _above(self, "train", 1, "final_lr")
         if not 0 < self.lr < 10:
             found.append(f"train.lr {self.lr} must be above 0 and below 10")
@@ -182,6 +185,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         problems = self.data.problems() + self.train.problems() + self.run.problems()
+        if self.train.groups >= 1 and self.data.batch_size % self.train.groups:
+            problems.append(f"data.batch_size {self.data.batch_size} must be a multiple of train.groups {self.train.groups}")
         try:
             shared = {name: getattr(self.data, name) for name in FROM_DATA if hasattr(self.model, name)}
             object.__setattr__(self, "model", dataclasses.replace(self.model, **shared))
@@ -208,10 +213,10 @@ def config_from_json(data: Mapping[str, Any]) -> TrainConfig:
     if missing:
         raise UserError(f"this is not a training configuration: it lacks {', '.join(missing)}")
     return TrainConfig(
-        data=fields.from_json(DataConfig, data["data"], "data"),
+        data=from_json(DataConfig, data["data"], "data"),
         model=model_from_json(data["model"]).config,
-        train=fields.from_json(OptimizationConfig, data["train"], "train"),
-        run=fields.from_json(RunConfig, data["run"], "run"),
+        train=from_json(OptimizationConfig, data["train"], "train"),
+        run=from_json(RunConfig, data["run"], "run"),
     )
 
 

@@ -2,6 +2,8 @@
 
     state, batch -> augment -> loss, gradient -> clip -> AdamW (warm-up, cosine) -> average -> new state, metrics
 
+A batch may come as several groups of rows (`rtx.train.groups`), whose gradients are added up inside the one step.
+
 A step whose loss or gradient is not finite changes nothing but the counters: parameters, optimizer, batch statistics and
 average stay bit for bit.
 """
@@ -16,16 +18,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from rtx.data.assemble import PADDING_SAMPLE
 from rtx.models.protocol import Model
 from rtx.spec import Batch
+from rtx.train import figures, groups
 from rtx.train.augment import augment_batch
 from rtx.train.config import OptimizationConfig
-from rtx.train.state import TrainState, named, root_key
+from rtx.train.state import EVERYTHING, Parts, TrainState, named, root_key
 
-Step = Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]
-Evaluate = Callable[[TrainState, Batch], dict[str, jax.Array]]
+Groups = Batch | tuple[Batch, ...]
+"""A batch on the device: in one, or as groups of its rows, each with a width of its own."""
+Step = Callable[[TrainState, Groups], tuple[TrainState, dict[str, Any]]]
+Evaluate = Callable[[TrainState, Batch], dict[str, figures.Sums]]
 
 
 def make_schedule(config: OptimizationConfig) -> optax.Schedule:
@@ -51,28 +57,40 @@ def _decayed(params: Any) -> Any:
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
-def make_step(model: Model, optimizer: optax.GradientTransformation, config: OptimizationConfig) -> Step:
-    """The training step, to be jitted with the state donated. Metrics are scalars of this batch."""
+def make_step(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    config: OptimizationConfig,
+    *,
+    num_sets: int = 0,
+    parts: Parts = EVERYTHING,
+) -> Step:
+    """The training step, to be jitted with the state donated. Metrics are scalars of this batch; with `num_sets`, those that
+    the model reports row by row come as sums for each data set too: `{"sets": {name: figures.Sums}}`. `parts`: which
+    parameters have gradients and an optimizer."""
 
     schedule = make_schedule(config)
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(state: TrainState, batch: Groups) -> tuple[TrainState, dict[str, Any]]:
         root = root_key(state)
-        batch = augment_batch(batch, named(root, "augment"), config.augment)
+        rows = batch if isinstance(batch, tuple) else (batch,)
+        rows = tuple(augment_batch(group, named(root, "augment"), config.augment) for group in rows)
         rng = jax.random.fold_in(named(root, "loss"), state.step)
         rest = {name: value for name, value in state.variables.items() if name != "params"}
 
-        def loss_of(params: Any) -> tuple[Float[Array, ""], tuple[Any, Any]]:
-            loss, metrics, mutable = model.loss({**rest, "params": params}, batch, rng, train=True)
+        trainable, frozen = parts.split(state.variables["params"])
+
+        def loss_of(trainable: Any, kept: Any, group: Batch, rng: jax.Array) -> tuple[Float[Array, ""], tuple[Any, Any]]:
+            params = parts.join(trainable, frozen)
+            loss, metrics, mutable = model.loss({**kept, "params": params}, group, rng, train=True)
             return loss, (metrics, mutable)
 
-        params = state.variables["params"]
         lr = schedule(state.step - state.nonfinite)  # as the optimizer counts: updates made
-        (loss, (metrics, mutable)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+        loss, metrics, mutable, grads = _over_groups(jax.value_and_grad(loss_of, has_aux=True), trainable, rest, rows, rng)
         grad_norm = optax.tree.norm(grads)
         is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-        updates, opt_state = optimizer.update(grads, state.opt_state, params)
-        new_params = optax.apply_updates(params, updates)
+        updates, opt_state = optimizer.update(grads, state.opt_state, trainable)
+        new_params = parts.join(optax.apply_updates(trainable, updates), frozen)
         changed = {
             "variables": {**rest, **mutable, "params": new_params},
             "opt_state": opt_state,
@@ -89,9 +107,32 @@ def make_step(model: Model, optimizer: optax.GradientTransformation, config: Opt
             nonfinite_in_a_row=(state.nonfinite_in_a_row + bad) * bad,
         )
         counters = {"nonfinite": bad, "nonfinite_so_far": state.nonfinite, "nonfinite_in_a_row": state.nonfinite_in_a_row}
-        return state, {**metrics, "loss": loss, "grad_norm": grad_norm, "lr": lr, **counters}
+        found = figures.of_step(metrics, rows, num_sets)
+        return state, {**found, "loss": loss, "grad_norm": grad_norm, "lr": lr, **counters}
 
     return step
+
+
+def _over_groups(
+    loss_and_grads: Callable[..., Any], trainable: Any, rest: Any, rows: tuple[Batch, ...], rng: jax.Array
+) -> tuple[jax.Array, tuple[Any, ...], Any, Any]:
+    """(loss, metrics of each group, mutable collections, gradients) of all rows, one group after the other.
+
+    A group's loss is a mean; it counts by how much it is a mean over.
+    """
+    if len(rows) == 1:
+        (loss, (metrics, mutable)), grads = loss_and_grads(trainable, rest, rows[0], rng)
+        return loss, (metrics,), mutable, grads
+    all_metrics, mutable, parts = [], {}, []
+    for i, group in enumerate(rows):
+        (loss, (metrics, mutable)), grads = loss_and_grads(trainable, {**rest, **mutable}, group, jax.random.fold_in(rng, i))
+        all_metrics.append(metrics)
+        parts.append((figures.row_weights(metrics, group).sum(), (loss, grads)))
+    total = jnp.maximum(sum(weight for weight, _ in parts), 1.0)
+    loss, grads = jax.tree.map(
+        lambda *each: sum(w / total * x for (w, _), x in zip(parts, each, strict=True)), *(part for _, part in parts)
+    )
+    return loss, tuple(all_metrics), mutable, grads
 
 
 def _averaged(ema: Any, params: Any, step: jax.Array, decay: float | None) -> Any:
@@ -102,28 +143,33 @@ def _averaged(ema: Any, params: Any, step: jax.Array, decay: float | None) -> An
 
 
 def make_evaluate(model: Model, num_sets: int) -> Evaluate:
-    """Loss and metrics of a held-out batch, summed per data set: `{name: [num_sets], ..., "weight": [num_sets]}`.
+    """Loss and metrics of a held-out batch, summed per data set: `{name: Sums}`.
 
-    Each sample goes through the model as a batch of one and counts by its number of valid action entries, so a set's
-    mean does not depend on which other sets share the batch. Uses the averaged parameters where they are kept.
+    Each sample goes through the model as a batch of one and counts by its tokens or valid action entries, so a set's mean
+    does not depend on which other sets share the batch. Uses the averaged parameters where they are kept.
     """
 
-    def of_sample(variables: Any, sample: Batch, rng: jax.Array) -> dict[str, jax.Array]:
+    def of_sample(variables: Any, sample: Batch, rng: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
         one = jax.tree.map(lambda leaf: leaf[None], sample)
         loss, metrics, _ = model.loss(variables, one, rng, train=False)
-        return {**metrics, "loss": loss}
+        values = {name: jnp.reshape(value, ()) for name, value in metrics.items() if name != "tokens"}
+        return {**values, "loss": loss}, figures.row_weights(metrics, one)[0]
 
-    def evaluate(state: TrainState, batch: Batch) -> dict[str, jax.Array]:
-        params = state.variables["params"] if state.ema is None else state.ema
-        variables = {**state.variables, "params": params}
+    def evaluate(state: TrainState, batch: Batch) -> dict[str, figures.Sums]:
         rng = named(root_key(state), "evaluate")
-        per_sample = jax.vmap(of_sample, in_axes=(None, 0, None))(variables, batch, rng)
-        weight = jnp.sum(batch.action_mask, axis=(-2, -1), dtype=jnp.float32)
-        member = jax.nn.one_hot(batch.embodiment, num_sets, dtype=jnp.float32) * weight[:, None]
-        sums = {name: jnp.where(weight > 0, value, 0.0) @ member for name, value in per_sample.items()}
-        return {**sums, "weight": member.sum(axis=0)}
+        values, weights = jax.vmap(of_sample, in_axes=(None, 0, None))(served(state), batch, rng)
+        weights = jnp.where(is_sample(batch), weights, 0.0)
+        return {
+            name: figures.sums_per_set(value, weights, batch.embodiment, num_sets, nan_is_nothing=name != "loss")
+            for name, value in values.items()
+        }
 
     return evaluate
+
+
+def served(state: TrainState) -> dict[str, Any]:
+    """The variables that a policy would act with: averaged parameters where they are kept."""
+    return {**state.variables, "params": state.variables["params"] if state.ema is None else state.ema}
 
 
 def place(batch: Batch) -> Batch:
@@ -131,3 +177,15 @@ def place(batch: Batch) -> Batch:
     the device has no 64-bit integers, and a number cut to 32 bits would repeat its random draws."""
     words = np.stack([batch.sample & 0xFFFFFFFF, batch.sample >> 32], axis=-1).astype(np.uint32)
     return jax.device_put(dataclasses.replace(batch, sample=words))
+
+
+def place_groups(batch: Batch, *, num_groups: int, narrow: bool) -> Groups:
+    """A host batch on the device, as `num_groups` groups; `narrow` cuts their texts, for models that take any width."""
+    parts = groups.split(batch, num_groups)
+    placed = tuple(place(groups.narrowed(part) if narrow else part) for part in parts)
+    return placed[0] if num_groups == 1 else placed
+
+
+def is_sample(batch: Batch) -> Bool[Array, " b"]:
+    """False for the rows that only fill up the last batch of a pass. `batch` is on the device (`place`)."""
+    return ~jnp.all(batch.sample == jnp.uint32(PADDING_SAMPLE & 0xFFFFFFFF), axis=-1)

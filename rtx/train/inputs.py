@@ -19,6 +19,7 @@ from rtx.data.prepared import PreparedSet
 from rtx.data.storage import location
 from rtx.data.tokenizers import Texts
 from rtx.errors import UserError
+from rtx.models.families import reads
 from rtx.models.text import InstructionEncoder
 from rtx.spec import Batch, Contract
 from rtx.train.cache import cache_dir
@@ -105,6 +106,11 @@ def _shape(inputs: Inputs, config: TrainConfig) -> dict[str, Any]:
     names = ("batch_size", "history", "chunk", "roles", "image_size", "fit", "num_threads")
     same = {name: getattr(data, name) for name in names}
     return {**same, "tokenizers": tokenizers(inputs.tokenizer, config.model), "frame_actions": data.frame_actions}
+
+
+def takes_any_width(config: TrainConfig) -> bool:
+    """Whether the texts of a batch may be narrower than the configuration says: padding means nothing to such a model."""
+    return reads(config.model) == "vla"
 
 
 def empty_batch(inputs: Inputs, config: TrainConfig, batch_size: int) -> Batch:

@@ -31,7 +31,7 @@ from rtx.spec import to_json
 from rtx.train import checkpoint, imitation, pytree
 from rtx.train.cache import keep_compiled_programs
 from rtx.train.config import TrainConfig, config_to_json, fingerprint
-from rtx.train.inputs import Inputs, describe, empty_batch, open_inputs, train_batches
+from rtx.train.inputs import Inputs, describe, empty_batch, open_inputs, takes_any_width, train_batches
 from rtx.train.metrics import MetricsFile
 from rtx.train.observe import Validation, Window
 from rtx.train.preemption import Preempted, Preemption
@@ -51,6 +51,7 @@ def train(config: TrainConfig, run_dir: Path) -> Path:
     keep_compiled_programs()
     with claim(run_dir, config), Preemption() as preemption, contextlib.ExitStack() as stack:
         inputs = open_inputs(config)
+        names = list(inputs.contract.embodiments)
         model = build_model(config.model)
         optimizer = imitation.make_optimizer(config.train)
         loader = stack.enter_context(train_batches(inputs, config))
@@ -61,11 +62,12 @@ def train(config: TrainConfig, run_dir: Path) -> Path:
             log.info("nothing to do: step %d of %d is saved", start, last)
             return run_dir / CHECKPOINTS / str(last)
 
-        step_fn = jax.jit(imitation.make_step(model, optimizer, config.train), donate_argnums=0)
+        step_fn = jax.jit(imitation.make_step(model, optimizer, config.train, num_sets=len(names)), donate_argnums=0)
         metrics = stack.enter_context(MetricsFile(run_dir / METRICS, step=start))
         validation = Validation(config, inputs, model)
         saver = _Saver(config, run_dir, inputs, model, metrics)
-        window, batches = Window(config, metrics), Prefetch(loader)
+        placed = partial(imitation.place_groups, num_groups=config.train.groups, narrow=takes_any_width(config))
+        window, batches = Window(config, metrics, names), Prefetch(loader, placed)
         advance = stack.enter_context(progress.bar("train", last, done=start))
 
         for step in range(start + 1, last + 1):

@@ -11,10 +11,13 @@ import jax
 import numpy as np
 
 from rtx.errors import WorldError
-from rtx.models.protocol import Model
+from rtx.models.protocol import Answers, Model
+from rtx.train.answers import has_questions, make_exact_match
 from rtx.train.config import TrainConfig
+from rtx.train.figures import Sums
+from rtx.train.groups import narrowed
 from rtx.train.imitation import make_evaluate, place
-from rtx.train.inputs import Inputs, validation_batches
+from rtx.train.inputs import Inputs, takes_any_width, validation_batches
 from rtx.train.metrics import Mean, MetricsFile, merge_means
 from rtx.train.state import TrainState
 
@@ -25,20 +28,26 @@ MAX_AHEAD = 3
 it stay few."""
 
 
+_NOTED = {"accuracy": "actions", "accuracy_text": "answers"}
+"""Figures that the progress bar shows, and what it calls them."""
+
+
 class Window:
     """Collects the steps since the last log line without waiting for them, and writes the line when asked."""
 
-    def __init__(self, config: TrainConfig, metrics: MetricsFile) -> None:
+    def __init__(self, config: TrainConfig, metrics: MetricsFile, names: Sequence[str] = ()) -> None:
+        """`names` of the data sets, in the order of the mixture."""
         self._config = config
         self._metrics = metrics
-        self._pending: list[tuple[int, dict[str, jax.Array]]] = []
+        self._names = names
+        self._pending: list[tuple[int, dict[str, Any]]] = []
         self._elapsed_s = self._wait_s = 0.0
         self._num_timed = 0
         self._is_first = True
         self._clock = time.monotonic()
         self.note = ""  # for the progress bar
 
-    def add(self, step: int, values: dict[str, jax.Array], *, wait_s: float) -> None:
+    def add(self, step: int, values: dict[str, Any], *, wait_s: float) -> None:
         """`values` of a step that may not have run yet; `wait_s` is how long the loop waited for its batch."""
         self._pending.append((step, values))
         if self._is_first:  # compilation and the filling of the loader's queue are no measure of the run
@@ -68,6 +77,7 @@ class Window:
         self.pause()
         step = self._pending[-1][0]
         self._report_skipped(values)
+        sets = _values(_per_set([one.pop("sets") for one in values if "sets" in one], self._names))
         means: dict[str, Mean] = {}
         for one in values:
             means = merge_means(means, {n: Mean(total=float(v), weight=1.0) for n, v in one.items() if np.isfinite(v)})
@@ -82,8 +92,10 @@ class Window:
             samples_per_s=rate,
             data_wait=min(self._wait_s / max(self._elapsed_s, 1e-9), 1.0),
             nonfinite=int(values[-1]["nonfinite_so_far"]),
+            **({"sets": sets} if sets else {}),
         )
-        self.note = f"loss {summary['loss']:.3f}, {rate:.0f} samples/s"
+        right = "".join(f"{what} {summary[name]:.0%}, " for name, what in _NOTED.items() if name in summary)
+        self.note = f"loss {summary['loss']:.3f}, {right}{rate:.0f} samples/s"
         self._pending.clear()
         self._elapsed_s = self._wait_s = 0.0
         self._num_timed = 0
@@ -107,33 +119,42 @@ class Window:
 
 
 class Validation:
-    """Loss and token accuracy of held-out data, per data set; always the same samples."""
+    """Loss and token accuracy of held-out data, per data set, and how many questions are answered right by a model that
+    answers; always the same samples."""
 
     def __init__(self, config: TrainConfig, inputs: Inputs, model: Model) -> None:
         self._config = config
         self._inputs = inputs
         self._names = list(inputs.contract.embodiments)
         self._evaluate = jax.jit(make_evaluate(model, len(self._names)))
+        self._exact = jax.jit(make_exact_match(model, len(self._names))) if isinstance(model, Answers) else None
 
     def log(self, state: TrainState, step: int, metrics: MetricsFile) -> None:
         if not self._config.run.eval_samples:
             return
-        sums = [self._evaluate(state, place(batch)) for batch in validation_batches(self._inputs, self._config)]
+        sums: list[dict[str, Sums]] = []
+        for batch in validation_batches(self._inputs, self._config):
+            placed = place(narrowed(batch) if takes_any_width(self._config) else batch)
+            sums.append(self._evaluate(state, placed))
+            if self._exact is not None and has_questions(batch):
+                sums.append(self._exact(state, placed))
         per_set = _per_set(jax.device_get(sums), self._names)
         overall: dict[str, Mean] = {}
         for means in per_set.values():
             overall = merge_means(overall, means)
-        sets = {name: {metric: mean.value for metric, mean in means.items()} for name, means in per_set.items()}
-        metrics.write(step=step, kind="val", **{name: mean.value for name, mean in overall.items()}, sets=sets)
+        metrics.write(step=step, kind="val", **_values({"": overall})[""], sets=_values(per_set))
 
 
-def _per_set(sums: Sequence[dict[str, np.ndarray]], names: Sequence[str]) -> dict[str, dict[str, Mean]]:
-    """Sets of which no held-out sample came up are left out rather than shown as zero."""
+def _per_set(sums: Sequence[dict[str, Sums]], names: Sequence[str]) -> dict[str, dict[str, Mean]]:
+    """Sets of which no sample came up, and figures that a set has nothing of, are left out rather than shown as zero."""
     found: dict[str, dict[str, Mean]] = {}
     for batch in sums:
         for i, name in enumerate(names):
-            weight = float(batch["weight"][i])
-            if weight:
-                means = {m: Mean(total=float(total[i]), weight=weight) for m, total in batch.items() if m != "weight"}
+            means = {m: Mean(total=float(one.total[i]), weight=float(one.weight[i])) for m, one in batch.items()}
+            if means := {metric: mean for metric, mean in means.items() if mean.weight}:
                 found[name] = merge_means(found.get(name, {}), means)
-    return found
+    return {name: found[name] for name in names if name in found}
+
+
+def _values(per_set: dict[str, dict[str, Mean]]) -> dict[str, dict[str, float]]:
+    return {name: {metric: mean.value for metric, mean in means.items()} for name, means in per_set.items()}

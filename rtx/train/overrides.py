@@ -20,6 +20,7 @@ from typing import Any
 from rtx.errors import UserError, unknown_name
 from rtx.train import fields
 from rtx.train.config import FROM_DATA, TrainConfig
+from rtx.typed_json import hints
 
 
 def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
@@ -29,7 +30,7 @@ def override(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
     """
     if not settings:
         return config
-    groups = {name: getattr(config, name) for name in fields.hints(TrainConfig)}
+    groups = {name: getattr(config, name) for name in hints(TrainConfig)}
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals:

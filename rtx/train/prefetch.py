@@ -7,28 +7,33 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rtx.data.loader import Loader, LoaderState
 from rtx.spec import Batch
-from rtx.train import imitation
+from rtx.train.imitation import Groups, place
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Waiting:
-    batch: Batch | None
+    batch: Groups | None
     error: Exception | None
     after: LoaderState  # where the loader stood with this batch given
     wait_s: float
 
 
 class Prefetch:
-    """Batches of `loader` on the device."""
+    """Batches of `loader` on the device, put there by `place`."""
 
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
+    def __init__(self, loader: Loader, place: Callable[[Batch], Groups] = place) -> None:
+        self._loader, self._place = loader, place
         self._state = loader.state()
+        self._widths: set[tuple[tuple[int, ...], ...]] = set()
         self._waiting: _Waiting | None = None
 
     def prepare(self) -> None:
@@ -39,12 +44,13 @@ class Prefetch:
             return
         start, batch, error = time.monotonic(), None, None
         try:
-            batch = imitation.place(next(self._loader))
+            batch = self._place(next(self._loader))
+            self._note(batch)
         except Exception as raised:
             error = raised
         self._waiting = _Waiting(batch, error, self._loader.state(), time.monotonic() - start)
 
-    def take(self) -> tuple[Batch, float]:
+    def take(self) -> tuple[Groups, float]:
         """The next batch and the seconds spent waiting for the loader to give it."""
         self.prepare()
         waiting, self._waiting = self._waiting, None
@@ -58,3 +64,14 @@ class Prefetch:
     def state(self) -> LoaderState:
         """What `Loader.restore` needs to go on behind the last batch taken."""
         return self._state
+
+    def _note(self, batch: Groups) -> None:
+        """Says when texts are of other widths than ever before: the step is compiled for them."""
+        rows = batch if isinstance(batch, tuple) else (batch,)
+        texts = [[group.text] if group.target is None else [group.text, group.target] for group in rows]
+        found = tuple(tuple(text.shape[1] for text in group) for group in texts)
+        if found not in self._widths:
+            self._widths.add(found)
+            if len(self._widths) > 1:
+                shown = " ".join("+".join(map(str, one)) for one in found)
+                log.info("texts: new widths=%s, program %d", shown, len(self._widths))

@@ -124,13 +124,13 @@ def test_evaluation_of_a_set_does_not_depend_on_its_neighbours(trained):
     mask[3] = False  # a row that only fills up the batch
     whole = dataclasses.replace(whole, action_mask=mask)
     sums = jax.device_get(evaluate(states[5], imitation.place(whole)))
-    np.testing.assert_array_equal(sums["weight"], [16 + 8, 16])
+    np.testing.assert_array_equal(sums["loss"].weight, [16 + 8, 16])
 
     def alone(row):
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf[row : row + 1]), imitation.place(whole))
         return float(loss_of(states[5].ema, one))
 
-    np.testing.assert_allclose(sums["loss"], [16 * alone(0) + 8 * alone(2), 16 * alone(1)], rtol=1e-5)
+    np.testing.assert_allclose(sums["loss"].total, [16 * alone(0) + 8 * alone(2), 16 * alone(1)], rtol=1e-5)
 
 
 def test_sample_numbers_keep_all_their_bits():
