@@ -12,20 +12,18 @@ how long each took. TensorFlow lives in the recorder's writer process alone, sim
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import shutil
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtx.errors import UserError, unknown_name
+from rtx.errors import unknown_name
 from rtx.eval.suite import Suite
-from rtx.files import disk_errors, read_json, write_json
+from rtx.reproduce.stages import Stages, claim
 
 if TYPE_CHECKING:
     from rtx.data.prepared import PreparedSet
@@ -80,7 +78,7 @@ def quickstart(out: Path, *, preset: str = "small", num_workers: int = 2) -> str
     Raises UserError if `out` holds a quickstart of another preset, WorldError as the stages do.
     """
     plan = find_preset(preset)
-    _claim(out, preset, plan)
+    claim(out / "quickstart.json", "quickstart", {"preset": preset, **dataclasses.asdict(plan)})
     stages = Stages(out / "stages.json")
     sets = _record(out, plan, stages, num_workers)
     prepared = _prepare(out, plan, sets, stages, num_workers)
@@ -88,37 +86,6 @@ def quickstart(out: Path, *, preset: str = "small", num_workers: int = 2) -> str
     evaluation = _evaluate(out, plan, preset, run_dir, stages, num_workers)
     report = _report(out, evaluation, prepared, stages)
     return _closing(report, run_dir, prepared, evaluation)
-
-
-def _claim(out: Path, preset: str, plan: Preset) -> None:
-    """The folder is this preset's, so that two sizes never mix."""
-    path, mine = out / "quickstart.json", {"preset": preset, **dataclasses.asdict(plan)}
-    mine = {key: list(value) if isinstance(value, tuple) else value for key, value in mine.items()}
-    if not path.exists():
-        with disk_errors(out):
-            out.mkdir(parents=True, exist_ok=True)
-        write_json(path, mine)
-    elif (theirs := read_json(path)) != mine:
-        raise UserError(
-            f"{out} holds a quickstart of preset {theirs.get('preset')!r} with other sizes than {preset!r} has now; "
-            "choose another folder (--out) or delete that one"
-        )
-
-
-class Stages:
-    """Announces stages, and adds up the seconds each took over all calls."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.seconds: dict[str, float] = read_json(path) if path.exists() else {}
-
-    @contextlib.contextmanager
-    def stage(self, name: str, what: str) -> Iterator[None]:
-        print(f"== {name}: {what}", file=sys.stderr, flush=True)
-        start = time.monotonic()
-        yield
-        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - start, 1)
-        write_json(self._path, self.seconds)
 
 
 def _record(out: Path, plan: Preset, stages: Stages, num_workers: int) -> list[Path]:

@@ -24,8 +24,9 @@ ROOMS: dict[str, set[str]] = {
     "train": BASE | {"data", "models"},
     "serve": BASE | {"models", "robots", "train.checkpoint"},
     "eval": BASE | {"serve", "robots", "data"},
-    "quickstart": BASE | {"data", "models", "train", "serve", "eval", "robots"},
-    "cli": BASE | {"data", "models", "train", "serve", "eval", "robots", "quickstart"},
+    "reproduce": BASE | {"data", "models", "train", "serve", "eval", "robots"},
+    "quickstart": BASE | {"data", "models", "train", "serve", "eval", "robots", "reproduce.stages"},
+    "cli": BASE | {"data", "models", "train", "serve", "eval", "robots", "quickstart", "reproduce"},
     "__init__": BASE | {"serve"},
 }
 FORBIDDEN_PACKAGES = {"robots": {"jax", "tensorflow"}, "data": {"jax"}, "models": {"tensorflow"}, "train": {"tensorflow"}}

@@ -46,15 +46,18 @@ def wilson(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> In
         raise UserError(f"confidence {confidence} must be between 0 and 1, for example 0.95")
     if trials == 0:
         return Interval(0.0, 1.0)
-    z2 = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
-    p = successes / trials
-    shrink = 1 + z2 / trials
-    centre = (p + z2 / (2 * trials)) / shrink
-    half = math.sqrt(z2 * (p * (1 - p) / trials + z2 / (4 * trials**2))) / shrink
+    low, high = wilson_share(successes / trials, float(trials), confidence=confidence)
     # Exactly 0 and 1 at the ends: rounding would leave 1e-17 there.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == trials else centre + half
-    return Interval(low, high)
+    return Interval(0.0 if successes == 0 else low, 1.0 if successes == trials else high)
+
+
+def wilson_share(share: float, trials: float, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The same of a share out of any positive number of trials, whole or not; within rounding of [0, 1]."""
+    z2 = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
+    shrink = 1 + z2 / trials
+    centre = (share + z2 / (2 * trials)) / shrink
+    half = math.sqrt(z2 * (share * (1 - share) / trials + z2 / (4 * trials**2))) / shrink
+    return centre - half, centre + half
 
 
 @dataclass(frozen=True)
