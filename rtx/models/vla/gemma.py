@@ -119,7 +119,7 @@ class Gemma(nn.Module):
     ) -> tuple[Float[Array, "b n d"], KeysValues]:
         """Hidden rows after the last norm, and the keys and values of these rows of all layers.
 
-        mask[b, q, k]: row q sees row k; one q stands for all rows. With `cache`, every row also sees the cache where `cached` is True.
+        mask[b, q, k]: row q sees row k; one q stands for all rows. With `cache`, all rows also see it where `cached` is True.
         """
         x, new = self.layers(x, positions, mask, cache, cached)
         return self.final_norm(x), new
