@@ -41,8 +41,8 @@ class VLAConfig:
     image_size: tuple[int, int] = (224, 224)  # (height, width) of the pictures as they are fed
     action_dims: int = 8  # of the mixture; 8 = `CANONICAL_ARM`
     proprio_dims: int = 0  # of the newest state, written into the prompt as bins; 0 = the model does not see it
-    text_length: int = 32  # ids of a prompt
-    answer_length: int = 32  # ids of `Batch.target`: an answer with its EOS, or a plan with its "Action:"
+    text_length: int = 32  # ids of a prompt, at most
+    answer_length: int = 32  # ids of `Batch.target`, at most: an answer with its EOS, or a plan with its "Action:"
 
     vision: ViTConfig
     language: GemmaConfig | T5Config
@@ -54,7 +54,8 @@ class VLAConfig:
     bin_values: tuple[tuple[float, ...], ...] = ()  # of quantile bins, [a][num_bins] in model space: `quantile_values` of data
     terminate: int | None = 7  # the action dimension that ends an episode, said first and in two bins; none = there is none
     action_ids: tuple[int, ...] = ()  # the bins' ids in order of value; () = the last `num_bins` of the vocabulary
-    head: Head = "tokens"  # "parallel": all action tokens in one pass; "l1", "diffusion", "flow": numbers from readouts
+    head: Head = "tokens"  # "parallel": all action tokens in one pass; the others: numbers from hidden states (`heads/`)
+    head_width: int = 256  # of the hidden layers of "l1", "diffusion" and "flow"
 
     plan: bool = False  # write a plan before the action
     plan_end: tuple[int, ...] = ()  # ids of the words that end a plan ("Action:"); a plan is `answer_length` ids at most
@@ -75,6 +76,11 @@ class VLAConfig:
         return self.history * len(self.roles)
 
     @property
+    def says_actions(self) -> bool:
+        """Whether actions are tokens, one after another or all at once; else a head makes numbers."""
+        return self.head in ("tokens", "parallel")
+
+    @property
     def num_action_tokens(self) -> int:
         """n = k a."""
         return self.chunk * self.action_dims
@@ -82,7 +88,7 @@ class VLAConfig:
     def _problems(self) -> list[str]:
         at_least = {
             "history": 1, "chunk": 1, "action_dims": 1, "proprio_dims": 0, "text_length": 1, "answer_length": 1, "num_bins": 2,
-            "plan_steps": 1,
+            "plan_steps": 1, "head_width": 1,
         }  # fmt: skip
         problems = [f"{n} {getattr(self, n)} must be at least {low}" for n, low in at_least.items() if getattr(self, n) < low]
         if not self.roles or len(set(self.roles)) != len(self.roles) or set(self.roles) - set(CAMERA_ROLES):

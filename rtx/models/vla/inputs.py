@@ -83,7 +83,7 @@ def answer(config: VLAConfig, actions: BinnedActions, batch: Batch) -> Answer:
     is_text = (place < 0) & (labels != PADDING)
     is_known = jnp.take_along_axis(jnp.pad(known, ((0, 0), (0, 1)), constant_values=True), jnp.clip(place, 0, n), axis=1)
     counted = is_text | ((place >= 0) & (place <= n) & robot[:, None] & is_known)
-    if config.head not in ("tokens", "parallel"):
+    if not config.says_actions:
         counted = is_text  # a head of its own answers for the actions
     written = labels if config.head == "tokens" else joined(jnp.broadcast_to(placeholders(config, n), (b, n)))
     return Answer(written, labels, counted, is_text, start, actions.bin(jnp.asarray(batch.action)), known & robot[:, None])
@@ -118,25 +118,32 @@ def join(first: Int[Array, "b m"], second: Int[Array, "b n"], count: Int[Array, 
     return jnp.where(behind < 0, kept, jnp.where(behind < n, moved, PADDING))
 
 
-def check_batch(config: VLAConfig, batch: Batch, *, frames: int | None = None) -> None:
-    """Compares shapes with the config, all problems at once; runs at trace time only. Raises UserError."""
-    history = frames or config.history
+def check_batch(config: VLAConfig, batch: Batch) -> None:
+    """Compares shapes with the config, all problems at once; runs at trace time only. Texts may be narrower.
+
+    Raises UserError.
+    """
     expected: dict[str, tuple[Any, tuple[int, ...]]] = {
-        f"camera {role!r}": (batch.images.get(role, np.zeros(())), (history, *config.image_size, 3)) for role in config.roles
+        f"camera {role!r}": (batch.images.get(role, 0), (config.history, *config.image_size, 3)) for role in config.roles
     }
-    expected["text"] = (batch.text, (config.text_length,))
     if config.proprio_dims:
-        expected["proprio"] = (batch.proprio, (history, config.proprio_dims))
+        expected["proprio"] = (batch.proprio, (config.history, config.proprio_dims))
     if batch.action is not None:
         expected["action"] = (batch.action, (config.chunk, config.action_dims))
-    if batch.target is not None:
-        expected["target"] = (batch.target, (config.answer_length,))
     problems = [
         f"{name} has shape {list(np.shape(value))}, expected [b, {', '.join(map(str, tail))}]"
         for name, (value, tail) in expected.items()
-        if np.shape(value)[1:] != tail or not np.shape(value)
+        if np.shape(value)[1:] != tail
     ]
-    if not np.issubdtype(np.result_type(batch.text), np.integer):
-        problems.append(f"text is {np.result_type(batch.text)}, expected ids: this model reads words, not sentence vectors")
+    for name, length in (("text", config.text_length), ("target", config.answer_length)):
+        ids = getattr(batch, name)
+        if ids is not None and not (np.ndim(ids) == 2 and np.shape(ids)[1] <= length and _is_integer(ids)):
+            problems.append(
+                f"{name} is {np.result_type(ids)}{list(np.shape(ids))}, expected ids int32[b, {length}] or narrower"
+            )
     if problems:
         raise UserError("batch does not fit the vision-language-action config: " + "; ".join(problems))
+
+
+def _is_integer(ids: Any) -> bool:
+    return np.issubdtype(np.result_type(ids), np.integer)

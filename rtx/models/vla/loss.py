@@ -59,12 +59,9 @@ def _piece(logits_of: Logits, hidden: Array, labels: Array) -> tuple[Array, Arra
     return jax.nn.logsumexp(logits, axis=-1) - chosen, jnp.argmax(logits, axis=-1) == labels
 
 
-def mean(value: Float[Array, "*n"], weight: Float[Array, "*n"]) -> Float[Array, ""]:
-    """0 of nothing: for losses."""
-    return jnp.sum(jnp.where(weight > 0, value * weight, 0.0)) / jnp.maximum(jnp.sum(weight), 1.0)
-
-
-def mean_or_nan(value: Array, weight: Array) -> Float[Array, ""]:
-    """NaN of nothing: a figure that this batch cannot tell, which averages leave out."""
+def mean_of_rows(value: Array, weight: Array) -> Float[Array, " b"]:
+    """Weighted mean of each row, float32; NaN where a row has nothing of the kind."""
+    axes = tuple(range(1, value.ndim))
     weight = weight.astype(jnp.float32)
-    return jnp.where(jnp.any(weight > 0), mean(value.astype(jnp.float32), weight), jnp.nan)
+    total = jnp.sum(jnp.where(weight > 0, value.astype(jnp.float32) * weight, 0.0), axes)
+    return jnp.where(jnp.any(weight > 0, axes), total / jnp.maximum(jnp.sum(weight, axes), 1.0), jnp.nan)

@@ -26,8 +26,12 @@ from rtx.models.vla.config import PaliGemmaConfig, VLAConfig
 from rtx.models.vla.decode import Memory, Planned, Reader, Sampler, bin_logits, write_actions, write_planned, write_text
 from rtx.models.vla.decoder_only import DecoderOnly
 from rtx.models.vla.encoder_decoder import EncoderDecoder
-from rtx.models.vla.loss import cross_entropy, mean, mean_or_nan
+from rtx.models.vla.heads import Head, build_head
+from rtx.models.vla.loss import cross_entropy, mean_of_rows
 from rtx.spec import Batch
+
+HEAD = "action_head"
+"""Where the parameters of a head of numbers lie, beside the backbone's."""
 
 
 @dataclass(frozen=True)
@@ -49,31 +53,52 @@ class VLA:
     def init(self, rng: jax.Array, batch: Batch) -> Variables:
         """Raises UserError if the batch's shapes do not fit the config."""
         seen, there, prompt = self._read(batch)
-        blank = jnp.zeros((len(prompt), 1), jnp.int32)
-        return {"params": self._network().init(rng, seen, there, prompt, blank)["params"]}
+        b, cfg = len(prompt), self.config
+        params = self._network().init(rng, seen, there, prompt, jnp.zeros((b, 1), jnp.int32))["params"]
+        if cfg.says_actions:
+            return {"params": params}
+        readouts = jnp.zeros((b, cfg.num_action_tokens, cfg.language.width))
+        action = jnp.zeros((b, cfg.chunk, cfg.action_dims))
+        head = self._head().init(rng, readouts, action, action == 0, rng, method="loss")
+        return {"params": {**params, HEAD: head["params"]}}
 
     def loss(
         self, variables: Variables, batch: Batch, rng: jax.Array, *, train: bool
     ) -> tuple[Float[Array, ""], Metrics, Variables]:
-        """Cross-entropy (nats) per token that is to be said.
+        """Cross-entropy (nats) per token that is to be said; of a head of numbers, its loss per known action entry among them.
 
-        Metrics: "accuracy" and "l1" of known action entries, chosen as when acting but after the true ones; "accuracy_text"
-        of answers and plans, out of the whole vocabulary. NaN where the batch has nothing of the kind.
+        Metrics are of rows, `[b]`: "accuracy" and "l1" of known action entries, chosen as when acting but after the true ones;
+        "accuracy_text" of answers and plans, out of the whole vocabulary; "tokens", what the loss is a mean over. NaN where a
+        row has nothing of the kind.
         """
+        cfg = self.config
         seen, there, prompt = self._read(batch)
-        answer, reader = inputs.answer(self.config, self.actions, batch), self.reader(variables)
+        answer, reader = inputs.answer(cfg, self.actions, batch), self.reader(variables)
         hidden = reader(seen, there, prompt, answer.written)
-        entropy, hit = cross_entropy(reader.logits, hidden, answer.labels, answer.counted, vocab=self.config.language.vocab)
-        loss = mean(entropy, answer.counted.astype(jnp.float32))
-        metrics = {"accuracy_text": mean_or_nan(hit, answer.is_text), "loss": loss}
-        return loss, metrics | self._action_metrics(reader, jax.lax.stop_gradient(hidden), answer, batch), {}
+        entropy, hit = cross_entropy(reader.logits, hidden, answer.labels, answer.counted, vocab=cfg.language.vocab)
+        total, tokens = jnp.where(answer.counted, entropy, 0.0).sum(1), answer.counted.sum(1, dtype=jnp.float32)
+        metrics = {"accuracy_text": mean_of_rows(hit, answer.is_text)}
+        readouts = _action_rows(hidden, answer.start, cfg.num_action_tokens)
+        if cfg.says_actions:
+            metrics |= self._token_metrics(reader, jax.lax.stop_gradient(readouts), answer, batch)
+        else:
+            entries = answer.known.sum(1, dtype=jnp.float32)
+            total += entries * self._head_loss(variables, readouts, batch, rng)
+            tokens += entries
+            if not train:  # it may take many steps to make an action
+                metrics |= self._errors(self._head_act(variables, readouts, rng), batch)
+        loss = total.sum() / jnp.maximum(tokens.sum(), 1.0)
+        return loss, {**metrics, "tokens": tokens, "loss": loss}, {}
 
     def act(self, variables: Variables, batch: Batch, rng: jax.Array, *, temperature: float = 0.0) -> Float[Array, "b k a"]:
-        """The likeliest action, token by token; sampled with `rng` above temperature 0. NaN for a plan that led to none."""
+        """The likeliest action; sampled with `rng` above temperature 0, and always by heads that sample. NaN for a plan that
+        led to no action."""
         if self.config.plan:
             planned = self.think(variables, batch, rng, temperature=temperature)
             return self.decoded(planned.bins, planned.is_action)
         hidden, memory = self.begin(variables, batch, room=self.config.num_action_tokens - 1)
+        if not self.config.says_actions:
+            return self._head_act(variables, self._readouts(self.reader(variables), hidden, memory), rng)
         return self.decoded(self.bins_after(variables, hidden, memory, Sampler(temperature, rng)))
 
     def think(self, variables: Variables, batch: Batch, rng: jax.Array, *, temperature: float = 0.0) -> Planned:
@@ -98,14 +123,10 @@ class VLA:
         self, variables: Variables, hidden: Float[Array, "b d"], memory: Memory, sampler: Sampler
     ) -> Int[Array, "b n"]:
         """The action's bins after what was read so far; `hidden` is its last row."""
-        reader, n = self.reader(variables), self.config.num_action_tokens
+        reader = self.reader(variables)
         if self.config.head == "tokens":
             return write_actions(reader, self.actions, hidden, memory, sampler)
-        rows = hidden[:, None]
-        if n > 1:
-            blanks = jnp.broadcast_to(inputs.placeholders(self.config, n)[:-1], (len(hidden), n - 1))
-            rows = jnp.concatenate([rows, reader.write(blanks, memory)[0]], axis=1)
-        return sampler(bin_logits(reader, self.actions, rows), 0)
+        return sampler(bin_logits(reader, self.actions, self._readouts(reader, hidden, memory)), 0)
 
     def decoded(self, bins: Int[Array, "b n"], is_action: Array | None = None) -> Float[Array, "b k a"]:
         """Bins to model space; NaN where there is no action."""
@@ -116,17 +137,36 @@ class VLA:
         """Heads, feed-forward widths and the vocabulary may be split."""
         return AXES
 
-    def _action_metrics(self, reader: Reader, hidden: Array, answer: inputs.Answer, batch: Batch) -> dict[str, jax.Array]:
-        n = self.config.num_action_tokens
-        places = jnp.clip(answer.start[:, None] + jnp.arange(n), 0, hidden.shape[1] - 1)
-        rows = jnp.take_along_axis(hidden, places[..., None], axis=1)
-        best = jnp.argmax(bin_logits(reader, self.actions, rows), axis=-1)
+    def _token_metrics(
+        self, reader: Reader, readouts: Float[Array, "b n d"], answer: inputs.Answer, batch: Batch
+    ) -> dict[str, jax.Array]:
+        best = jnp.argmax(bin_logits(reader, self.actions, readouts), axis=-1)
+        accuracy = mean_of_rows(best == answer.bins, answer.known)
+        return {"accuracy": accuracy, **self._errors(self.actions.unbin(best), batch)}
+
+    def _errors(self, action: Float[Array, "b k a"], batch: Batch) -> dict[str, jax.Array]:
         moves = np.arange(self.config.action_dims) != self.config.terminate
-        error = jnp.abs(self.actions.unbin(best) - jnp.clip(jnp.asarray(batch.action), -1.0, 1.0))
-        return {
-            "accuracy": mean_or_nan(best == answer.bins, answer.known),
-            "l1": mean_or_nan(error, jnp.asarray(batch.action_mask) & moves),
-        }
+        error = jnp.abs(action - jnp.clip(jnp.asarray(batch.action), -1.0, 1.0))
+        return {"l1": mean_of_rows(error, jnp.asarray(batch.action_mask) & moves)}
+
+    def _readouts(self, reader: Reader, hidden: Float[Array, "b d"], memory: Memory) -> Float[Array, "b n d"]:
+        """The hidden states of all action tokens at once, from placeholders."""
+        rows, n = hidden[:, None], self.config.num_action_tokens
+        if n == 1:
+            return rows
+        blanks = jnp.broadcast_to(inputs.placeholders(self.config, n)[:-1], (len(hidden), n - 1))
+        return jnp.concatenate([rows, reader.write(blanks, memory)[0]], axis=1)
+
+    def _head(self) -> Head:
+        cfg = self.config
+        return build_head(cfg.head, chunk=cfg.chunk, action_dims=cfg.action_dims, width=cfg.head_width)
+
+    def _head_loss(self, variables: Variables, readouts: Array, batch: Batch, rng: jax.Array) -> Float[Array, " b"]:
+        action, mask = jnp.asarray(batch.action), jnp.asarray(batch.action_mask)
+        return self._head().apply({"params": variables["params"][HEAD]}, readouts, action, mask, rng, method="loss")  # type: ignore[return-value]
+
+    def _head_act(self, variables: Variables, readouts: Array, rng: jax.Array) -> Float[Array, "b k a"]:
+        return self._head().apply({"params": variables["params"][HEAD]}, readouts, rng, method="act")  # type: ignore[return-value]
 
     def begin(self, variables: Variables, batch: Batch, *, room: int) -> tuple[Float[Array, "b d"], Memory]:
         """What predicts a robot's first answer token, and a memory with room for `room` of them."""
@@ -163,6 +203,12 @@ AXES: AxisRules = (
     (r"logits_dense/kernel", ("embed", "vocab")),
 )
 """Layers are stacked: their axis 0 is never split."""
+
+
+def _action_rows(hidden: Float[Array, "b r d"], start: Int[Array, " b"], n: int) -> Float[Array, "b n d"]:
+    """The rows that predict the action tokens; of questions, any rows."""
+    places = jnp.clip(start[:, None] + jnp.arange(n), 0, hidden.shape[1] - 1)
+    return jnp.take_along_axis(hidden, places[..., None], axis=1)
 
 
 def network(config: VLAConfig) -> nn.Module:

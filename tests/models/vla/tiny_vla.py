@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 
-from rtx.models.vla.config import PaliGemmaConfig, PaLIConfig
+from rtx.models.vla.config import PaLIConfig, PaliGemmaConfig
 from rtx.models.vla.gemma import GemmaConfig
 from rtx.models.vla.planning import build_vla
 from rtx.models.vla.t5 import T5Config
@@ -79,9 +79,15 @@ def acting(batch_):
     return dataclasses.replace(batch_, action=None, action_mask=None, target=None)
 
 
-def model_and_variables(config, *, seed=0, scale=0.3):
-    """Weights without structure: a fresh network's logits hardly depend on what it is shown."""
+def model_and_variables(config, *, seed=0):
+    """Weights without structure: a fresh network's answers hardly depend on what it is shown."""
     model = build_vla(config)
     shapes = jax.eval_shape(model.init, jax.random.key(0), batch(config))
     rng = np.random.default_rng(seed)
-    return model, jax.tree.map(lambda leaf: rng.normal(0, scale, leaf.shape).astype(leaf.dtype), shapes)
+
+    def drawn(path, leaf):
+        name = jax.tree_util.keystr(path)
+        small = 0.1 if "embedding" in name and "input" in name else 0.6
+        return rng.normal(0, small, leaf.shape).astype(leaf.dtype)
+
+    return model, jax.tree_util.tree_map_with_path(drawn, shapes)
