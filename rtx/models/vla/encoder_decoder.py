@@ -72,8 +72,9 @@ class EncoderDecoder(nn.Module):
         return hidden[:, 0], memory
 
     def write(self, tokens: Int[Array, "b n"], memory: Cache) -> tuple[Float[Array, "b n d"], Cache]:
-        """Reads `n` more tokens of the answer; row j predicts the token after token j."""
-        return self.decoder.write(self.token_embedder(tokens), memory)
+        """Reads `n` more tokens of the answer; row j predicts the token after token j. Padding may lie among them: rows that
+        have nothing to say yet while others do."""
+        return self.decoder.write(self.token_embedder(tokens), tokens != PAD, memory)
 
     def logits(self, hidden: Float[Array, "*n d"], ids: Int[Array, " r"] | None = None) -> Float[Array, "*n v"]:
         """Float32 over the vocabulary, or over the tokens `ids` alone, in their order."""

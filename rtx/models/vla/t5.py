@@ -125,24 +125,24 @@ class RelativePositions(nn.Module):
     config: T5Config
     bidirectional: bool
 
-    @nn.compact
-    def __call__(self, num_queries: int, num_keys: int, start: Int[Array, ""] | None = None) -> Float[Array, "1 e q s"]:
-        """Of queries at `start` (0 if none) and after, to keys from 0 on."""
-        cfg = self.config
+    def setup(self) -> None:
         init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-        table = self.param("rel_embedding", init, (cfg.heads, cfg.buckets), jnp.float32)
-        if start is not None:
-            offset = jnp.arange(num_keys) - (start + jnp.arange(num_queries))[:, None]
-            return table[:, bucket(offset, cfg, bidirectional=self.bidirectional)][None]
-        # Entry (i, j) depends on j - i alone. So the biases of all offsets are looked up once and laid into rows that are one
-        # longer than the row they are read as: each row reads one step earlier. Its gradient is a sum instead of a scatter.
-        period = num_queries + num_keys
-        place = jnp.arange(period)
-        offset = jnp.where(place < num_keys, place, place - period)
-        biases = table[:, bucket(offset, cfg, bidirectional=self.bidirectional)]
-        rows = jnp.broadcast_to(biases[:, None], (cfg.heads, num_queries, period)).reshape(cfg.heads, -1)
-        shifted = rows[:, : num_queries * (period - 1)].reshape(cfg.heads, num_queries, period - 1)
-        return shifted[None, :, :, :num_keys]
+        self.rel_embedding = self.param("rel_embedding", init, (self.config.heads, self.config.buckets), jnp.float32)
+
+    def __call__(self, n: int) -> Float[Array, "1 e n n"]:
+        """Of n tokens in a row. Entry (i, j) depends on j - i alone.
+
+        So the biases of all offsets are looked up once and laid into rows that are one longer than the rows they are read as:
+        each row begins one step earlier than the one before. The gradient is a sum then, instead of a scatter of n * n.
+        """
+        place = jnp.arange(2 * n)
+        biases = self.at(jnp.where(place < n, place, place - 2 * n))
+        rows = jnp.broadcast_to(biases[:, None], (len(biases), n, 2 * n)).reshape(len(biases), -1)
+        return rows[:, : n * (2 * n - 1)].reshape(-1, n, 2 * n - 1)[None, :, :, :n]
+
+    def at(self, offset: Int[Array, "*n"]) -> Float[Array, " e *n"]:
+        """Of offsets key - query, one by one."""
+        return self.rel_embedding[:, bucket(offset, self.config, bidirectional=self.bidirectional)]
 
 
 class RMSNorm(nn.Module):
@@ -186,7 +186,7 @@ class Attention(nn.Module):
         x: Float[Array, "b q d"],
         seen: KeysValues,
         mask: Bool[Array, "#b 1 #q s"],
-        bias: Float[Array, "1 e q s"] | None,
+        bias: Float[Array, "#b e q s"] | None,
     ) -> Float[Array, "b q d"]:
         query = self._heads(self.query(x))
         scores = jnp.einsum("beqf,besf->beqs", query, seen.key, preferred_element_type=jnp.float32)
@@ -237,7 +237,7 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b s d"], valid: Bool[Array, "b s"]) -> Float[Array, "b s d"]:
         """`valid`: tokens that may be attended to; what comes out at the others means nothing."""
-        bias = RelativePositions(self.config, bidirectional=True, name="relpos_bias")(x.shape[1], x.shape[1])
+        bias = RelativePositions(self.config, bidirectional=True, name="relpos_bias")(x.shape[1])
         layers = _stacked(EncoderLayer, self.config.encoder_depth, in_axes=(_SHARED,) * 2, remat=self.remat)
         x, _ = layers(self.config, self.dtype, name="layers")(x.astype(self.dtype), valid[:, None, None], bias)
         return RMSNorm(name="encoder_norm")(x)
@@ -249,7 +249,8 @@ class Cache(NamedTuple):
     own: KeysValues  # [l, b, e, room, f] of the tokens read so far
     cross: KeysValues  # [l, b, e, s, f] of the encoder's output
     valid: Bool[Array, "b s"]  # of the encoder's tokens
-    length: Int[Array, ""]  # tokens read so far
+    position: Int[Array, "b room"]  # of the tokens read so far, counting valid ones; -1 = padding, or nothing yet
+    length: Int[Array, ""]  # entries filled, padding included
 
 
 class DecoderLayer(nn.Module):
@@ -265,8 +266,8 @@ class DecoderLayer(nn.Module):
         kept: tuple[KeysValues | None, KeysValues | None],
         encoded: Float[Array, "b s d"] | None,
         index: Int[Array, ""] | None,
-        masks: tuple[Bool[Array, "1 1 q k"], Bool[Array, "b 1 1 s"]],
-        bias: Float[Array, "1 e q k"],
+        masks: tuple[Bool[Array, "#b 1 q k"], Bool[Array, "b 1 1 s"]],
+        bias: Float[Array, "#b e q k"],
     ) -> tuple[Float[Array, "b q d"], tuple[KeysValues | None, KeysValues | None]]:
         """`kept`: this layer's cache, and its keys and values of the encoder's output, where there are any.
 
@@ -311,23 +312,33 @@ class Decoder(nn.Module):
         """Teacher forcing: row j sees rows up to j, and the encoder's tokens where `valid`."""
         m = x.shape[1]
         masks = (jnp.tril(jnp.ones((m, m), bool))[None, None], valid[:, None, None])
-        x, _ = self.layers(x.astype(self.dtype), (None, None), encoded, None, masks, self.relpos_bias(m, m))
+        x, _ = self.layers(x.astype(self.dtype), (None, None), encoded, None, masks, self.relpos_bias(m))
         return self.decoder_norm(x)
 
     def read(
         self, x: Float[Array, "b q d"], encoded: Float[Array, "b s d"], valid: Bool[Array, "b s"], *, room: int
     ) -> tuple[Float[Array, "b q d"], Cache]:
         """The first tokens, and a cache with room for `room` tokens, these among them."""
-        cfg = self.config
-        empty = jnp.zeros((cfg.decoder_depth, x.shape[0], cfg.heads, room, cfg.head_dim), self.dtype)
-        x, (own, cross) = self._advance(x, KeysValues(empty, empty), None, encoded, valid, jnp.int32(0))
+        cfg, b = self.config, x.shape[0]
+        nothing = jnp.zeros((cfg.decoder_depth, b, cfg.heads, room, cfg.head_dim), self.dtype)
+        own, position = KeysValues(nothing, nothing), jnp.full((b, room), -1)
+        x, own, cross, position = self._advance(
+            x, jnp.ones(x.shape[:2], bool), own, None, encoded, valid, position, jnp.int32(0)
+        )
         assert cross is not None
-        return x, Cache(own=own, cross=cross, valid=valid, length=jnp.int32(x.shape[1]))
+        return x, Cache(own=own, cross=cross, valid=valid, position=position, length=jnp.int32(x.shape[1]))
 
-    def write(self, x: Float[Array, "b q d"], cache: Cache) -> tuple[Float[Array, "b q d"], Cache]:
-        """The next tokens. Writing past the cache's room overwrites its last entries: the caller counts."""
-        x, (own, _) = self._advance(x, cache.own, cache.cross, None, cache.valid, cache.length)
-        return x, cache._replace(own=own, length=cache.length + x.shape[1])
+    def write(
+        self, x: Float[Array, "b q d"], is_token: Bool[Array, "b q"], cache: Cache
+    ) -> tuple[Float[Array, "b q d"], Cache]:
+        """The next tokens; those that are none, padding, are seen by nobody and take no position.
+
+        Writing past the cache's room overwrites its last entries: the caller counts.
+        """
+        x, own, _, position = self._advance(
+            x, is_token, cache.own, cache.cross, None, cache.valid, cache.position, cache.length
+        )
+        return x, cache._replace(own=own, position=position, length=cache.length + x.shape[1])
 
     def logits(self, hidden: Float[Array, "*n d"], embedding: Float[Array, "v d"], ids: Int[Array, " r"] | None) -> Any:
         """Float32 `[*n, v]`, or `[*n, r]` of the entries `ids` alone. `embedding` is read where the head is tied to it."""
@@ -344,18 +355,22 @@ class Decoder(nn.Module):
     def _advance(
         self,
         x: Float[Array, "b q d"],
+        is_token: Bool[Array, "b q"],
         own: KeysValues,
         cross: KeysValues | None,
         encoded: Float[Array, "b s d"] | None,
         valid: Bool[Array, "b s"],
-        index: Int[Array, ""],
-    ) -> tuple[Float[Array, "b q d"], tuple[KeysValues, KeysValues | None]]:
-        q, room = x.shape[1], own.key.shape[-2]
-        causal = jnp.arange(room) <= (index + jnp.arange(q))[:, None]
-        masks = (causal[None, None], valid[:, None, None])
-        bias = self.relpos_bias(q, room, index)
-        x, kept = self.layers(x.astype(self.dtype), (own, cross), encoded, index, masks, bias)
-        return self.decoder_norm(x), kept
+        position: Int[Array, "b room"],
+        length: Int[Array, ""],
+    ) -> tuple[Float[Array, "b q d"], KeysValues, KeysValues | None, Int[Array, "b room"]]:
+        q, room = x.shape[1], position.shape[1]
+        here = position.max(1, keepdims=True) + jnp.cumsum(is_token, axis=1)
+        position = jax.lax.dynamic_update_slice_in_dim(position, jnp.where(is_token, here, -1), length, axis=1)
+        causal = jnp.arange(room) <= (length + jnp.arange(q))[:, None]
+        masks = (causal[None, None] & (position >= 0)[:, None, None], valid[:, None, None])
+        bias = jnp.moveaxis(self.relpos_bias.at(position[:, None] - here[:, :, None]), 0, 1)
+        x, (own, cross) = self.layers(x.astype(self.dtype), (own, cross), encoded, length, masks, bias)
+        return self.decoder_norm(x), own, cross, position
 
 
 class Kernel(nn.Module):
