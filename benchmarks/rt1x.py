@@ -6,7 +6,8 @@ Plain (`benchmarks/rt1x_plain.py`) is what the released code does: 15 frames enc
 convolutions, all 1,380 rows under the full mask. XLA compiles both in float32 with the same parameters, and their answers are
 compared. Contenders take turns; the median is reported, in seconds of the clock and of the processor (which other programs
 hardly change), with the floating-point operations and the scratch memory XLA counts in each program. Goals on a CPU:
-control 6 times, training 1.5 times. A plain training step needs some 6 GB a window.
+control 6 times, training 1.5 times. A plain training step needs some 9 GB a window; with `--remat` both compute their
+blocks again for the gradient and need far less.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=4, help="windows of a training step")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--remat", action="store_true", help="training: recompute blocks for the gradient, in both")
     parser.add_argument("--part", choices=("control", "training", "both"), default="both")
     args = parser.parse_args()
     device = jax.devices()[0]
@@ -47,7 +49,11 @@ def main() -> None:
     if args.part != "training":
         compare("control step", control_steps(config, variables), args.repeats)
     if args.part != "control":
-        compare(f"training step, batch {args.batch}", training_steps(config, variables, args.batch), args.repeats)
+        compare(
+            f"training step, batch {args.batch}",
+            training_steps(dataclasses.replace(config, remat=args.remat), variables, args.batch),
+            args.repeats,
+        )
 
 
 def random_batch(config: RT1XConfig, size: int, *, steps: int) -> Batch:

@@ -91,17 +91,21 @@ class HeadProjection(nn.Module):
     num_inputs: int  # leading kernel axes that are summed over: 1 into heads, 2 out of them
     dtype: DTypeLike = jnp.float32
 
-    @nn.compact
+    def setup(self) -> None:
+        axes = tuple(range(len(self.kernel_shape)))
+        init = nn.initializers.lecun_normal(in_axis=axes[: self.num_inputs], out_axis=axes[self.num_inputs :])
+        self.kernel = self.param("kernel", init, self.kernel_shape, jnp.float32)
+        self.bias = self.param("bias", nn.initializers.zeros, self.kernel_shape[self.num_inputs :], jnp.float32)
+
     def __call__(self, x: Float[Array, "b n *i"]) -> Float[Array, "b n *o"]:
         inputs, outputs = self.kernel_shape[: self.num_inputs], self.kernel_shape[self.num_inputs :]
-        init = nn.initializers.lecun_normal(
-            in_axis=tuple(range(self.num_inputs)), out_axis=tuple(range(self.num_inputs, len(self.kernel_shape)))
-        )
-        kernel = self.param("kernel", init, self.kernel_shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, outputs, jnp.float32)
-        matrix = kernel.astype(self.dtype).reshape(math.prod(inputs), math.prod(outputs))
-        rows = x.astype(self.dtype).reshape(-1, math.prod(inputs)) @ matrix + bias.astype(self.dtype).reshape(-1)
-        return rows.reshape(*x.shape[:2], *outputs)
+        kernel, bias = self.weights()
+        rows = x.astype(self.dtype).reshape(-1, math.prod(inputs)) @ kernel.reshape(math.prod(inputs), math.prod(outputs))
+        return (rows + bias.reshape(-1)).reshape(*x.shape[:2], *outputs)
+
+    def weights(self) -> tuple[Float[Array, "*k"], Float[Array, "*o"]]:
+        """Kernel and bias, in the dtype of the computation."""
+        return self.kernel.astype(self.dtype), self.bias.astype(self.dtype)
 
 
 class MultiHeadDotProductAttention(nn.Module):

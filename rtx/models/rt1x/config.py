@@ -43,6 +43,8 @@ class RT1XConfig:
     dropout: float = 0.1  # of attention probabilities and of the feed-forward output
     compute_dtype: Literal["float32", "bfloat16"] = "float32"  # softmax, norms and loss are float32 always
 
+    remat: bool = False  # keep little of the image tokenizer and the attention for the gradient, and compute it again
+
     # actions
     num_bins: int = 512
     rounding: Literal["nearest", "truncate"] = "truncate"  # "truncate" as the released weights were trained

@@ -138,7 +138,7 @@ class MBConvBlock(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Float[Array, "n h w c"], *, train: bool) -> Float[Array, "n i j d"]:
+    def __call__(self, x: Float[Array, "n h w c"], train: bool) -> Float[Array, "n i j d"]:
         stage, channels, norms = self.stage, x.shape[-1], 0
         y = x
 
@@ -192,6 +192,7 @@ class EfficientNetWithFilm(nn.Module):
     depth: float
     grid: Grid
     drop_connect: float
+    remat: bool = False  # of a block keep its input only, and compute it again for the gradient
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -199,8 +200,9 @@ class EfficientNetWithFilm(nn.Module):
         grid, dtype = self.grid, self.dtype
         x = Stem(scaled_channels(STEM_CHANNELS, self.width), grid, dtype=dtype, name="Stem_0")(x, train=train)
         stages = scaled_stages(self.width, self.depth)
+        block = nn.remat(MBConvBlock, static_argnums=(2,)) if self.remat else MBConvBlock
         for i, stage in enumerate(stages):
             rate = self.drop_connect * i / len(stages)
-            x = MBConvBlock(stage, rate, grid, dtype=dtype, name=f"MBConvBlock_{i}")(x, train=train)
+            x = block(stage, rate, grid, dtype=dtype, name=f"MBConvBlock_{i}")(x, train)
             x = FilmConditioning(dtype=dtype, name=f"FilmConditioning_{i}")(x, condition)
         return Head(scaled_channels(HEAD_CHANNELS, self.width), dtype=dtype, name="Head_0")(x, train=train)

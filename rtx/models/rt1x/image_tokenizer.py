@@ -36,8 +36,9 @@ class ImageTokenizer(nn.Module):
         cfg, dtype = self.config, jnp.dtype(self.config.compute_dtype)
         x = network_picture(image, cfg.network_size).astype(dtype)
         x = EfficientNetWithFilm(
-            cfg.width_coefficient, cfg.depth_coefficient, cfg.grid, cfg.drop_connect, dtype=dtype, name="EfficientNetWithFilm_0"
-        )(x, sentence, train=train)
+            cfg.width_coefficient, cfg.depth_coefficient, cfg.grid, cfg.drop_connect, cfg.remat, dtype=dtype,
+            name="EfficientNetWithFilm_0",
+        )(x, sentence, train=train)  # fmt: skip
         init = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
         x = PointwiseConv(cfg.image_features, kernel_init=init, dtype=dtype, name="Conv_0")(x)
         x = FilmConditioning(dtype=dtype, name="FilmConditioning_0")(x, sentence)

@@ -12,7 +12,7 @@ image token and its first ten action tokens. So, exactly:
 
     keys and values      image tokens only
     rows                 image tokens, and ten action rows of those frames whose action is asked for
-    last layer           queries at the rows that are read; elsewhere keys and values only
+    last layer           queries at the rows that are read, with the projections of keys and values folded into them
     attention            a block of frames at a time against the frames up to it, because later ones are masked anyway
 
 For 15 frames and one action that is 1,225 rows of 1,380, and 11 in the last layer.
@@ -26,7 +26,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from rtx.models.rt1.layers import Dense, HeadProjection
 from rtx.models.rt1x.config import NUM_ACTION_TOKENS, RT1XConfig
@@ -34,9 +34,9 @@ from rtx.models.rt1x.config import NUM_ACTION_TOKENS, RT1XConfig
 NUM_QUERIES = NUM_ACTION_TOKENS - 1
 """Action rows of a frame that are read; its first action token's logits come from its last image token."""
 
-BLOCK_FRAMES = 5
-"""Frames whose rows attend together. Of 15 frames, 3 blocks skip a third of the scores; single frames would skip 47 % in
-products so small that on two CPU cores a step took half as long again."""
+BLOCK_FRAMES = 3
+"""Frames whose rows attend together. Of 15 frames, 5 blocks skip 40 % of the scores; single frames would skip 47 % in
+products so small that on a CPU a step took half as long again."""
 
 
 def attention_mask(history: int, tokens_per_image: int) -> np.ndarray:
@@ -95,23 +95,71 @@ class CausalImageAttention(nn.Module):
         """`places`: of the rows, in the published sequence."""
         cfg, dtype, width = self.config, rows.dtype, rows.shape[-1]
         into = (width, cfg.num_heads, cfg.head_width)
-        query, key, value = (
-            # heads first: XLA's CPU backend multiplies such stacks of matrices twice as fast
-            HeadProjection(into, num_inputs=1, dtype=dtype, name=name)(x).transpose(0, 2, 1, 3)
-            for name, x in (("query", rows), ("key", images), ("value", images))
-        )
+        query, key, value = (HeadProjection(into, num_inputs=1, dtype=dtype, name=name) for name in ("query", "key", "value"))
         drop = nn.Dropout(cfg.dropout, broadcast_dims=(0, 1), deterministic=not train)  # one draw for all heads and samples
+        asked = (query(rows) / math.sqrt(cfg.head_width)).transpose(0, 2, 1, 3)
+        if few_rows(len(places), images.shape[1], width, cfg.head_width):
+            mixed = self._folded(asked, images, key, value, places, drop)
+        else:
+            mixed = self._by_blocks(asked, images, key, value, places, drop)
+        out = HeadProjection((cfg.num_heads, cfg.head_width, width), num_inputs=2, dtype=dtype, name="out")
+        return out(mixed.transpose(0, 2, 1, 3))
+
+    def _by_blocks(
+        self,
+        asked: Float[Array, "b e r h"],
+        images: Float[Array, "b n d"],
+        key: HeadProjection,
+        value: HeadProjection,
+        places: Int[np.ndarray, " r"],
+        drop: nn.Dropout,
+    ) -> Float[Array, "b e r h"]:
+        # heads first: XLA's CPU backend multiplies such stacks of matrices twice as fast
+        keys, values = (project(images).transpose(0, 2, 1, 3) for project in (key, value))
+        of_image = image_positions(self.config.history, self.config.tokens_per_image).reshape(-1)
+        order, sizes = blocks_of(places, self.config)
         mixed: list[jax.Array] = []
-        of_image = image_positions(cfg.history, cfg.tokens_per_image).reshape(-1)
-        order, sizes = blocks_of(places, cfg)
         for block in np.split(order, np.cumsum(sizes)[:-1]):
             seen = int(np.searchsorted(of_image, places[block].max(), side="right"))
-            mask = jnp.asarray(of_image[:seen] <= places[block][:, None])
-            scores = (_take(query, block, axis=2) @ key[:, :, :seen].swapaxes(2, 3)).astype(jnp.float32)
-            probability = jax.nn.softmax(jnp.where(mask, scores / math.sqrt(cfg.head_width), -1e30), axis=-1)
-            mixed.append(drop(probability).astype(dtype) @ value[:, :, :seen])
-        together = _take(jnp.concatenate(mixed, 2), np.argsort(order), axis=2).transpose(0, 2, 1, 3)
-        return HeadProjection((cfg.num_heads, cfg.head_width, width), num_inputs=2, dtype=dtype, name="out")(together)
+            scores = _take(asked, block, axis=2) @ keys[:, :, :seen].swapaxes(2, 3)
+            weight, total = softmax_parts(scores, of_image[:seen] <= places[block][:, None])
+            mixed.append((drop(weight).astype(values.dtype) @ values[:, :, :seen]) / total.astype(values.dtype))
+        return _take(jnp.concatenate(mixed, 2), np.argsort(order), axis=2)
+
+    def _folded(
+        self,
+        asked: Float[Array, "b e r h"],
+        images: Float[Array, "b n d"],
+        key: HeadProjection,
+        value: HeadProjection,
+        places: Int[np.ndarray, " r"],
+        drop: nn.Dropout,
+    ) -> Float[Array, "b e r h"]:
+        """The same sums in another order: q (K x) = (q K) x, so that no key and no value is ever made."""
+        of_image = image_positions(self.config.history, self.config.tokens_per_image).reshape(-1)
+        (into_key, key_bias), (into_value, value_bias) = key.weights(), value.weights()
+        b, e, r, _ = asked.shape
+        spread = jnp.einsum("berh,deh->berd", asked, into_key).reshape(b, e * r, -1)
+        scores = (spread @ images.swapaxes(1, 2)).reshape(b, e, r, -1) + jnp.einsum("berh,eh->ber", asked, key_bias)[..., None]
+        weight, total = softmax_parts(scores, of_image <= places[:, None])
+        share = (drop(weight) / total).astype(images.dtype)
+        seen = (share.reshape(b, e * r, -1) @ images).reshape(b, e, r, -1)
+        return jnp.einsum("berd,deh->berh", seen, into_value) + share.sum(-1, keepdims=True) * value_bias[:, None]
+
+
+def few_rows(num_rows: int, num_keys: int, width: int, head_width: int) -> bool:
+    """Whether so few rows ask that folding the projections into them takes fewer products than making keys and values."""
+    folded = num_rows * width * (num_keys + head_width)
+    return folded < num_keys * head_width * (width + num_rows)
+
+
+def softmax_parts(
+    scores: Float[Array, "b e r n"], mask: Bool[np.ndarray, "r n"]
+) -> tuple[Float[Array, "b e r n"], Float[Array, "b e r 1"]]:
+    """Numerator and denominator of the softmax over allowed keys, float32: dividing after the mixing saves a pass."""
+    allowed = jnp.where(jnp.asarray(mask), scores.astype(jnp.float32), -1e30)
+    weight = jnp.exp(allowed - jax.lax.stop_gradient(jnp.max(allowed, -1, keepdims=True)))
+    return weight, jnp.sum(weight, -1, keepdims=True)
 
 
 def _take(x: jax.Array, rows: np.ndarray, axis: int = 1) -> jax.Array:
@@ -182,6 +230,10 @@ class Transformer(nn.Module):
         everything, read = np.arange(len(places)), read_rows(t, m, num_steps)
         for i in range(cfg.num_layers):
             wanted = read if i == cfg.num_layers - 1 else everything
-            x = TransformerBlock(cfg, name=f"TransformerBlock_{i}")(x, places, wanted, train=train)
+
+            def layer(block: TransformerBlock, x: jax.Array, wanted: np.ndarray = wanted) -> jax.Array:
+                return block(x, places, wanted, train=train)
+
+            x = (nn.remat(layer) if cfg.remat else layer)(TransformerBlock(cfg, name=f"TransformerBlock_{i}"), x)
         logits = Dense(cfg.num_bins, dtype=dtype, name="Dense_2")(x).astype(jnp.float32)
         return logits.reshape(b, num_steps, NUM_ACTION_TOKENS, cfg.num_bins)

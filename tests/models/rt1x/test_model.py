@@ -62,6 +62,19 @@ def test_the_plain_network_gives_the_same_numbers(variables: Variables) -> None:
     np.testing.assert_allclose(window_logits(variables, batch), plain, atol=1e-4)
 
 
+def test_computing_again_for_the_gradient_changes_nothing(variables: Variables) -> None:
+    config, batch = dataclasses.replace(CONFIG, dropout=0.1, drop_connect=0.2), random_batch(CONFIG, steps=CONFIG.history)
+
+    def gradient(config: RT1XConfig) -> Any:
+        def loss(params: Any) -> jax.Array:
+            return RT1X(config).loss({**variables, "params": params}, batch, RNG, train=True)[0]
+
+        return jax.jit(jax.grad(loss))(variables["params"])
+
+    once, again = gradient(config), gradient(dataclasses.replace(config, remat=True))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), again, once)
+
+
 def test_one_action_is_the_last_of_the_window(variables: Variables) -> None:
     batch = random_batch(CONFIG)
     expected = actions.decode(CONFIG, jnp.argmax(window_logits(variables, batch)[:, -1:], -1))
