@@ -1,6 +1,7 @@
 """RT-1-X (arXiv 2310.08864): the paper's run, the same network on Bridge alone, and one that shows everything on a CPU.
 
-    rtx train configs/rt1x.py:oxe    --set data.sets.0.prepared=FOLDER/fractal20220817_data ...   (`rtx data prepare rt_x`)
+    rtx train configs/rt1x.py:oxe    --set data.sets.0.prepared=FOLDER/fractal20220817_data ...   (`rtx data prepare rt_x`);
+                                     also oxe_and_table
     rtx train configs/rt1x.py:bridge --set data.sets.0.source=SOURCE
     rtx train configs/rt1x.py:tiny   --set data.sets.0.source=SOURCE      on a CPU; also tiny_words
 
@@ -18,14 +19,33 @@ from rtx.models.rt1x.config import RT1XConfig, rt1x
 from rtx.models.rt1x_words.config import RT1XWordsConfig
 from rtx.train.config import AugmentConfig, DataConfig, DataSet, OptimizationConfig, RunConfig, TrainConfig
 
-LEFT_OUT = ("nyu_door_opening_surprising_effectiveness", "language_table")
-"""Of the paper's twelve sets: the door grabber has a wrist camera only and moves in its own frame (weight 5 of 323);
-language_table stores no sentence vectors (30 of 323; with a table of them, data.sentences, it can be added)."""
+DOOR, TABLE = "nyu_door_opening_surprising_effectiveness", "language_table"
+"""Of the paper's twelve sets two are special (5 and 30 of 323). The door grabber is in no configuration: it moves in the frame
+of its camera, which is tied to no base, so its three numbers are not those that the other eleven sets call a translation, and
+the eleven tokens have no place for others. language_table stores no sentence vectors: `oxe_and_table`."""
 
 
 def oxe() -> TrainConfig:
-    """The paper: batch 1,024, Adam 1e-4, 15 frames, every frame's action; 1M steps ("more than 1M" in the notebook)."""
-    weights = {name: w for name, w in find_mixture("rt_x").weights.items() if name not in LEFT_OUT}
+    """The paper: batch 1,024, Adam 1e-4, 15 frames, every frame's action; 1M steps ("more than 1M" in the notebook).
+
+    Ten of its sets, which are those of the notebook and kuka, less the door grabber.
+    """
+    return _oxe(without=(DOOR, TABLE))
+
+
+def oxe_and_table() -> TrainConfig:
+    """As `oxe`, with language_table, whose instructions are encoded first (needs TensorFlow and the encoder's SavedModel):
+
+    rtx data sentences data/prepared/language_table --encoder use-large-5 --out data/prepared/language_table.json
+
+    A text costs 2.7 kB in each checkpoint, and its texts are many.
+    """
+    config = _oxe(without=(DOOR,))
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, sentences=f"data/prepared/{TABLE}.json"))
+
+
+def _oxe(*, without: tuple[str, ...]) -> TrainConfig:
+    weights = {name: w for name, w in find_mixture("rt_x").weights.items() if name not in without}
     return TrainConfig(
         data=_data(tuple(DataSet(prepared=f"data/prepared/{name}", weight=w) for name, w in weights.items()), batch_size=1024),
         model=_model(action_dims=11),
@@ -47,9 +67,10 @@ def bridge() -> TrainConfig:
 def tiny() -> TrainConfig:
     """Every part of RT-1-X, small, on the Bridge debug cut: it learns its 25 episodes (200 steps) by heart.
 
-    Seen on two busy CPU cores: every action token of every frame right after 600 steps, 21 minutes with compilation (95 %
-    after 300). Dropout and augmentation are off, for that is the point. The cut's validation split holds the same
-    episodes, so its figures are no generalisation.
+    Every action token of every frame is right after 600 steps. Dropout and augmentation are off, for that is the point. The
+    cut's validation split holds the same episodes, so its figures are no generalisation. Fewer steps learn as much and show
+    less: batch statistics are running means from 0 and 1, and after 350 steps 3 % of that 1 is left, where the smallest
+    variances are 0.004. Seen then: 99.4 % of the tokens right in training, 29 % in evaluation, 99.6 % with that 3 % taken out.
     """
     return _small(RT1XConfig(**_SMALL))
 
