@@ -22,7 +22,7 @@ from rtx.data.frames import Frames, ShardFiles
 from rtx.data.memory import PictureMemory
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.order import mix
-from rtx.data.tokenizers import Texts, Tokenizers, is_robot
+from rtx.data.tokenizers import Texts, Tokenizers
 from rtx.data.windows import Windows, episode_of, windows
 from rtx.spec import RELATIVE_KINDS, Batch, Contract
 
@@ -200,7 +200,7 @@ class _Table:
         self.action, self.proprio = np.asarray(part.action), np.asarray(part.proprio)
         self.language_id, self.languages = np.asarray(part.language_id), prepared.languages
         self.target_id = np.asarray(part.target_id) if prepared.targets else None
-        self.is_robot, self.action_mask = is_robot(prepared), contract.action_mask(prepared.name)
+        self.is_robot, self.action_mask = prepared.is_robot, contract.action_mask(prepared.name)
         self.normalize_action = contract.action_normalizer(prepared.name).forward
         self.normalize_proprio = contract.proprio_normalizer(prepared.name).forward
         self._is_relative = prepared.layout.action.per_dim(lambda f: f.kind in RELATIVE_KINDS).astype(bool)

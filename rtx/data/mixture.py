@@ -2,7 +2,8 @@
 
 A weight is per sample: a set of weight 2 gives twice the samples of a set of weight 1, whatever their sizes. With
 `balance=True` weights are multiplied by the number of training steps first, so equal weights mean equal epochs
-(Octo's and OpenVLA's convention).
+(Octo's and OpenVLA's convention). `robot_share` divides the samples between robots and web data (RT-2: a half, or two thirds)
+whatever their weights, which then count among robots and among web data only.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class Mixture:
 
     entries: tuple[MixtureEntry, ...]
     balance: bool = False
+    robot_share: float | None = None
     _kept: dict[str, tuple[Kept, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -73,6 +75,12 @@ class Mixture:
         problems += [f"data set {n!r} appears {self.names.count(n)} times" for n in set(self.names) if self.names.count(n) > 1]
         if not self.entries:
             problems.append("it has no data sets")
+        kinds = {entry.prepared.is_robot for entry in self.entries}
+        if self.robot_share is not None and (len(kinds) < 2 or not 0 < self.robot_share < 1):
+            problems.append(
+                f"a robot share of {self.robot_share}: expected a number between 0 and 1, and data sets both of robots and "
+                f"without; {sum(entry.prepared.is_robot for entry in self.entries)} of {len(self.entries)} are of robots"
+            )
         if problems:
             raise UserError("mixture: " + "; ".join(problems))
 
@@ -110,7 +118,16 @@ class Mixture:
         """The fraction of samples asked for from each data set; they sum to 1."""
         steps = self.num_steps("train") if self.balance else (1,) * len(self.entries)
         weights = [entry.weight * n for entry, n in zip(self.entries, steps, strict=True)]
-        return tuple(weight / sum(weights) for weight in weights)
+        if self.robot_share is None:
+            return tuple(weight / sum(weights) for weight in weights)
+        kinds = [entry.prepared.is_robot for entry in self.entries]
+        totals = {kind: sum(w for w, k in zip(weights, kinds, strict=True) if k == kind) for kind in kinds}
+        part = {True: self.robot_share, False: 1 - self.robot_share}
+        return tuple(weight * part[kind] / totals[kind] for weight, kind in zip(weights, kinds, strict=True))
+
+    def robots(self) -> float:
+        """The fraction of samples that are robots'."""
+        return float(sum(s for entry, s in zip(self.entries, self.shares(), strict=True) if entry.prepared.is_robot))
 
     def order(self, *, seed: int, split: str = "train") -> Order:
         """Raises UserError if a data set's `split` is empty."""

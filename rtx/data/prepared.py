@@ -185,6 +185,11 @@ class PreparedSet:
     def roles(self) -> tuple[str, ...]:
         return tuple(self.images)
 
+    @property
+    def is_robot(self) -> bool:
+        """Whether anything is known of its actions; of web data nothing is (`NO_ACTION`)."""
+        return any(self.layout.action_mask)
+
     @functools.cached_property
     def languages(self) -> tuple[str, ...]:
         """Every instruction and every text to answer once; "" is no instruction."""

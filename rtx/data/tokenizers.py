@@ -41,30 +41,25 @@ class Tokenizers:
         return cls(instructions=tokenize, questions=tokenize, answers=tokenize)
 
 
-def is_robot(prepared: PreparedSet) -> bool:
-    """Whether anything is known of its actions; of web data nothing is (`NO_ACTION`)."""
-    return any(prepared.layout.action_mask)
-
-
 class Texts:
     """The tokenizers of one mixture. Threads may share it."""
 
     def __init__(self, tokenizers: Tokenizers, mixture: Mixture) -> None:
         """Raises UserError for functions that give something else than they should, as far as one text of each kind tells."""
         sets = [entry.prepared for entry in mixture.entries]
-        kinds = [is_robot(prepared) for prepared in sets]
+        kinds = [prepared.is_robot for prepared in sets]
         self._read = {True: _Known("instructions", tokenizers.instructions), False: _Known("questions", tokenizers.questions)}
         self._answered = {False: _Known("answers", tokenizers.answers)}
         if tokenizers.plans is not None:
             self._answered[True] = _Known("plans", tokenizers.plans)
         self._text = _like([self._read[kind].tokens(_some(sets, kind)) for kind in dict.fromkeys(kinds)])
-        asked = [prepared for prepared in sets if prepared.targets and is_robot(prepared) in self._answered]
-        answers = {is_robot(prepared): self._answered[is_robot(prepared)] for prepared in asked}
+        asked = [prepared for prepared in sets if prepared.targets and prepared.is_robot in self._answered]
+        answers = dict.fromkeys(self._answered[prepared.is_robot] for prepared in asked)
         if asked and self._text.dtype != np.int32:
             names = ", ".join(prepared.name for prepared in asked)
             raise UserError(f"{names} have answers to be spelled, and this model's tokenizer makes vectors; use a model that "
                             "reads words, or leave those data sets out")  # fmt: skip
-        self._target = _like([known.tokens(_some(asked, kind)) for kind, known in answers.items()]) if answers else None
+        self._target = _like([known.tokens([""]) for known in answers]) if answers else None
 
     def answers(self, robot: bool) -> bool:
         """Whether rows of robots, or those of web data, have a target at all."""
@@ -92,8 +87,8 @@ class Texts:
 
 
 def _some(sets: Sequence[PreparedSet], robot: bool) -> tuple[str, ...]:
-    """One text that a tokenizer for this kind of set should know."""
-    return next((p.languages[:1] for p in sets if is_robot(p) == robot and p.languages), ("",))
+    """One text to read that a tokenizer for this kind of set should know."""
+    return next((p.languages[:1] for p in sets if p.is_robot == robot and p.languages), ("",))
 
 
 def _like(rows: Sequence[np.ndarray]) -> np.ndarray:

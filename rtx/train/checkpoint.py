@@ -326,6 +326,12 @@ def open_checkpoint(path: Path | str, step: int | None = None) -> Checkpoint:
     )
 
 
+def read_tokenizer(path: Path | str) -> dict[str, Any]:
+    """The tokenizer of a run folder's newest sound checkpoint, or of one checkpoint folder. Errors as `open_checkpoint`."""
+    data: dict[str, Any] = read_json(_locate(Path(path), None) / "tokenizer.json")
+    return data
+
+
 def _locate(path: Path, step: int | None) -> Path:
     if not path.exists():
         raise UserError(f"no such folder: {path}; expected a run folder (with checkpoints/) or one checkpoint of it")

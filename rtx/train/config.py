@@ -62,7 +62,11 @@ class DataConfig:
     frame_actions: bool = False  # train on the action of every frame of the history, not on `chunk` ahead
     sentences: str = ""  # table of sentence vectors of texts whose data set stores none (`rtx.train.instructions`)
     balance: bool = False  # weights times the number of steps (Octo, OpenVLA) instead of per sample (RT-X)
+    vocabulary: str = ""  # sentencepiece file of a language model (Gemma's, T5's); "" = pieces made from the mixture's texts
+    template: Literal["question", "plan", "thought"] = "question"  # how a robot is asked, and what it says before it acts
+    action_words: Literal["given", "integers", "rarest"] = "given"  # ids of actions: model.action_ids, or found by spelling
     filters: Filters = NO_FILTERS  # steps that are not drawn
+    robot_share: float | None = None  # of the samples that are robots', whatever the weights; none = as the weights say
     cache_bytes: int = 0  # decoded frames kept in memory; 0 = none
     num_threads: int | None = None  # decoding threads; none = as many as there are cores
 
@@ -81,6 +85,8 @@ class DataConfig:
             found.append(f"data.chunk {self.chunk} must be 1 with data.frame_actions: one action a frame")
         if self.num_threads is not None and self.num_threads < 1:
             found.append(f"data.num_threads {self.num_threads} must be at least 1, or none")
+        if self.robot_share is not None and not 0 < self.robot_share < 1:
+            found.append(f"data.robot_share {self.robot_share} must be between 0 and 1, or none")
         return found + _below(self, "data", 0, "seed", "cache_bytes")
 
 
@@ -228,7 +234,7 @@ def fingerprint(config: TrainConfig) -> str:
 
 FREE = (
     "run.log_every", "run.eval_every", "run.eval_samples", "run.save_every", "run.keep", "data.cache_bytes", "data.num_threads",
-    "data.sets.*.prepared", "data.sets.*.source", "data.sentences",
+    "data.sets.*.prepared", "data.sets.*.source", "data.sentences", "data.vocabulary",
 )  # fmt: skip
 """Leaves that may change when a run is resumed: the parameters that come out do not depend on them (where data lie is
 free because what they hold is checked by the loader's fingerprint and the tokenizer's)."""

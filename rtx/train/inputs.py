@@ -17,43 +17,49 @@ from rtx.data.oxe.rt1x_bounds import RT1X_BOUNDS
 from rtx.data.prepare import prepare
 from rtx.data.prepared import PreparedSet
 from rtx.data.storage import location
-from rtx.data.tokenizers import Texts
+from rtx.data.tokenizers import Texts, Tokenizers
 from rtx.errors import UserError
 from rtx.models.families import reads
 from rtx.models.text import InstructionEncoder
 from rtx.spec import Batch, Contract
 from rtx.train.cache import cache_dir
 from rtx.train.config import DataSet, TrainConfig
+from rtx.train.fitted import fitted
 from rtx.train.instructions import instruction_encoder, tokenizers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
+    """`model`: the config of the model, with what follows from data and tokenizer filled in."""
+
     mixture: Mixture
     tokenizer: InstructionEncoder
     contract: Contract
+    model: Any
+    tokenizers: Tokenizers
 
 
-def open_inputs(config: TrainConfig) -> Inputs:
-    """Opens (and first prepares, where asked to) every data set. Raises UserError for a set that is not where it should be."""
+def open_inputs(config: TrainConfig, *, origin: Path | None = None) -> Inputs:
+    """Opens (and first prepares, where asked to) every data set. Raises UserError for a set that is not where it should be.
+
+    `origin`: run folder or checkpoint whose tokenizer is used.
+    """
     sets = [_open_set(one, f"data.sets.{i}") for i, one in enumerate(config.data.sets)]
     filters, bounds = config.data.filters, RT1X_BOUNDS if config.data.bounds == "rt1x" else {}
     entries = tuple(
         MixtureEntry(prepared=s, weight=one.weight, filters=filters, bounds=bounds.get(s.name, {}))
         for s, one in zip(sets, config.data.sets, strict=True)
     )
-    mixture = Mixture(entries=entries, balance=config.data.balance)
+    mixture = Mixture(entries=entries, balance=config.data.balance, robot_share=config.data.robot_share)
     _check_fit(config, mixture)
+    shape = {name: getattr(config.data, name) for name in ("roles", "image_size", "fit", "history", "chunk")}
+    tokenizer, contract = instruction_encoder(config, mixture, origin), mixture.contract(**shape)
     return Inputs(
         mixture=mixture,
-        tokenizer=instruction_encoder(config, mixture),
-        contract=mixture.contract(
-            roles=config.data.roles,
-            image_size=config.data.image_size,
-            fit=config.data.fit,
-            history=config.data.history,
-            chunk=config.data.chunk,
-        ),
+        tokenizer=tokenizer,
+        contract=contract,
+        model=fitted(config, tokenizer, contract, mixture),
+        tokenizers=tokenizers(tokenizer, config.data.template),
     )
 
 
@@ -105,7 +111,7 @@ def _shape(inputs: Inputs, config: TrainConfig) -> dict[str, Any]:
     data = config.data
     names = ("batch_size", "history", "chunk", "roles", "image_size", "fit", "num_threads")
     same = {name: getattr(data, name) for name in names}
-    return {**same, "tokenizers": tokenizers(inputs.tokenizer, config.model), "frame_actions": data.frame_actions}
+    return {**same, "tokenizers": inputs.tokenizers, "frame_actions": data.frame_actions}
 
 
 def takes_any_width(config: TrainConfig) -> bool:
@@ -115,7 +121,7 @@ def takes_any_width(config: TrainConfig) -> bool:
 
 def empty_batch(inputs: Inputs, config: TrainConfig, batch_size: int) -> Batch:
     """A batch of zeros with the loader's shapes and dtypes: what a model is initialised from."""
-    contract, texts = inputs.contract, Texts(tokenizers(inputs.tokenizer, config.model), inputs.mixture)
+    contract, texts = inputs.contract, Texts(inputs.tokenizers, inputs.mixture)
     b, t, a = batch_size, contract.history, contract.action.width
     k = t if config.data.frame_actions else contract.chunk
     p = sum(field.width for field in contract.proprio)

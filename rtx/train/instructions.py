@@ -2,6 +2,7 @@
 
 family reads    front end                     Batch.text
 "words"         rtx.models.text               int32, word numbers
+"vla"           rtx.models.vla.language       int32, prompts in pieces of words; and `Batch.target`, answers and plans
 "subwords"      rtx.models.subwords           int32, numbers of pieces of words
 "sentences"     rtx.models.sentences          float32, one vector: what the data sets store, and a table of more texts
 
@@ -11,6 +12,7 @@ needs TensorFlow, before training (`write_table`, then `data.sentences`) or afte
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,30 +25,69 @@ from rtx.data.tokenizers import Tokenizers
 from rtx.errors import UserError
 from rtx.files import read_json, write_json
 from rtx.models.families import reads
-from rtx.models.sentences import SentenceTable, spoken
+from rtx.models.sentences import SentenceTable, instructions_from_json, spoken
 from rtx.models.subwords import SubwordTokenizer
 from rtx.models.text import InstructionEncoder, WordTokenizer
-from rtx.train.checkpoint import copy_with_tokenizer, open_checkpoint
+from rtx.models.vla.language import VLATokenizer
+from rtx.train.checkpoint import copy_with_tokenizer, open_checkpoint, read_tokenizer
 from rtx.train.config import TrainConfig
 
 STORED = "universal-sentence-encoder"
 """What computed the vectors that data sets store."""
 
 
-def instruction_encoder(config: TrainConfig, mixture: Mixture) -> InstructionEncoder:
-    """The front end of `config.model`. Raises UserError for instructions that it cannot be given."""
+def instruction_encoder(config: TrainConfig, mixture: Mixture, origin: Path | None = None) -> InstructionEncoder:
+    """The front end of `config.model`; where training begins at a checkpoint (`origin`), that checkpoint's.
+
+    Raises UserError for instructions that it cannot be given.
+    """
     kind, model = reads(config.model), config.model
+    given = None if origin is None else _tokenizer_of(origin, kind)
     if kind == "sentences":
-        more = _read_table(Path(config.data.sentences)) if config.data.sentences else None
+        more = _read_table(Path(config.data.sentences)) if config.data.sentences else given
         return sentence_table(mixture, more=more, width=model.sentence_width)
+    if kind == "vla":
+        return _language(config, mixture, given)
+    if given is not None:
+        return given
     if kind == "subwords":
         return SubwordTokenizer.from_texts(mixture.languages, size=model.text_vocabulary, max_length=model.text_length)
     return WordTokenizer.from_texts(mixture.languages, max_length=model.text_length, max_words=model.text_vocabulary - 2)
 
 
-def tokenizers(encoder: InstructionEncoder, model: Any) -> Tokenizers:
-    """What the loader of `model` (a config) turns texts into numbers with."""
-    return Tokenizers.alike(encoder.encode)
+def _tokenizer_of(origin: Path, kind: str) -> Any:
+    data = read_tokenizer(origin)
+    if data.get("kind") != kind:
+        raise UserError(f"train.start: {origin} reads {data.get('kind')}, this model reads {kind}; start from one of its kind")
+    return instructions_from_json(data)
+
+
+def _language(config: TrainConfig, mixture: Mixture, given: VLATokenizer | None) -> VLATokenizer:
+    """That of the checkpoint, of public weights, or pieces made from every text of the mixture. Ids that actions take are left
+    free of pieces, unless they are to overwrite some."""
+    data, model = config.data, config.model
+    shape: dict[str, Any] = {
+        "text_length": model.text_length, "answer_length": model.answer_length, "template": data.template,
+    }  # fmt: skip
+    vocab = model.language.vocab
+    if given is not None:
+        made = dataclasses.replace(given, **shape)
+    elif data.vocabulary:
+        made = VLATokenizer.from_file(Path(data.vocabulary).expanduser(), **shape)
+    else:
+        at_the_end = data.action_words == "given" and not model.action_ids
+        made = VLATokenizer.from_texts(mixture.languages, size=vocab - model.num_bins * at_the_end, **shape)
+    if made.size > vocab:
+        raise UserError(f"model.language.vocab {vocab} is less than the tokenizer's {made.size} pieces")
+    return made
+
+
+def tokenizers(encoder: InstructionEncoder, template: str) -> Tokenizers:
+    """What the loader turns texts into numbers with; plans where the template has any."""
+    if not isinstance(encoder, VLATokenizer):
+        return Tokenizers.alike(encoder.encode)
+    plans = None if template == "question" else encoder.plans
+    return Tokenizers(instructions=encoder.encode, questions=encoder.questions, answers=encoder.answers, plans=plans)
 
 
 def sentence_table(mixture: Mixture, *, more: SentenceTable | None, width: int) -> SentenceTable:

@@ -37,6 +37,7 @@ from rtx.train.observe import Validation, Window
 from rtx.train.preemption import Preempted, Preemption
 from rtx.train.prefetch import Prefetch
 from rtx.train.run_dir import CHECKPOINTS, METRICS, claim
+from rtx.train.start import starting_variables
 from rtx.train.state import TrainState, from_tree, init_state, to_tree
 
 log = logging.getLogger(__name__)
@@ -50,9 +51,9 @@ def train(config: TrainConfig, run_dir: Path) -> Path:
     """
     keep_compiled_programs()
     with claim(run_dir, config), Preemption() as preemption, contextlib.ExitStack() as stack:
-        inputs = open_inputs(config)
+        inputs = open_inputs(config, origin=_origin(config, run_dir))
         names = list(inputs.contract.embodiments)
-        model = build_model(config.model)
+        model = build_model(inputs.model)
         optimizer = imitation.make_optimizer(config.train)
         loader = stack.enter_context(train_batches(inputs, config))
         state, start = _restore_or_init(config, run_dir, inputs, model, loader)
@@ -91,6 +92,13 @@ def train(config: TrainConfig, run_dir: Path) -> Path:
     return run_dir / CHECKPOINTS / str(last)
 
 
+def _origin(config: TrainConfig, run_dir: Path) -> Path | None:
+    """Where the tokenizer comes from if it is not made anew: a run that has begun no longer needs what it began from."""
+    if not config.train.start:
+        return None
+    return run_dir if checkpoint.steps(run_dir / CHECKPOINTS) else Path(config.train.start)
+
+
 def _restore_or_init(
     config: TrainConfig, run_dir: Path, inputs: Inputs, model: Model, loader: Loader
 ) -> tuple[TrainState, int]:
@@ -105,7 +113,9 @@ def _restore_or_init(
     target = pytree.abstract(to_tree(jax.eval_shape(init, example)), here)
     restored = checkpoint.restore(run_dir / CHECKPOINTS, target)
     if restored is None:
-        state = jax.jit(init, compiler_options=_compile_once())(example)
+        wanted = pytree.flatten(target["variables"])
+        given = starting_variables(Path(config.train.start), wanted) if config.train.start else {}
+        state = jax.jit(init, compiler_options=_compile_once())(example, given)
         # Placed by name, as a restored state is: otherwise the step is another program to jax, and a resume compiles anew.
         return jax.device_put(state, here), 0
     _check_same_data(restored, inputs, model)
@@ -178,5 +188,9 @@ def _first_lines(config: TrainConfig, inputs: Inputs, loader: Loader, state: Tra
         log.info("data set: name=%s share=%.4g episodes=%d steps=%d", row["name"], row["share"], row["episodes"], row["steps"])
     log.info("loader: %s", loader.memory())
     log.info("instructions: texts=%d read_as=%s", len(inputs.mixture.languages), reads(config.model))
+    share = inputs.mixture.robots()
+    if 0 < share < 1:
+        asked = "as the weights say" if config.data.robot_share is None else f"data.robot_share={config.data.robot_share:g}"
+        log.info("mixture: robots=%.4g web=%.4g (%s)", share, 1 - share, asked)
     log.info("parameters: count=%d", pytree.num_elements(state.variables["params"]))
     log.info("start: step=%d of %d %s", start, config.train.num_steps, "resumed" if start else "new run")

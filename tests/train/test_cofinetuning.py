@@ -1,0 +1,130 @@
+"""A vision-language-action model learns questions first, then robots beside them: one tokenizer, one mixture, both figures."""
+
+import dataclasses
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtx.data.prepare import prepare
+from rtx.data.web import import_web, web_record
+from rtx.errors import UserError
+from rtx.images import encode_png
+from rtx.models.families import model_from_json
+from rtx.models.vla.language import VLATokenizer
+from rtx.train import loop, pytree
+from rtx.train.checkpoint import open_checkpoint
+from rtx.train.config import AugmentConfig, DataConfig, DataSet, OptimizationConfig, RunConfig, TrainConfig
+from rtx.train.inputs import open_inputs
+from rtx.train.metrics import read_metrics
+from rtx.train.start import starting_variables
+from tests.models.vla import tiny_vla
+from tests.train.small_run import write_sets
+
+MODEL = tiny_vla.paligemma(text_length=48, answer_length=16)
+MODEL = dataclasses.replace(MODEL, language=dataclasses.replace(MODEL.language, vocab=160))
+
+
+def web_set(folder: Path) -> DataSet:
+    rng, lines = np.random.default_rng(0), {"train": [], "val": []}
+    (folder / "pictures").mkdir(parents=True)
+    for i in range(8):
+        (folder / "pictures" / f"{i}.png").write_bytes(encode_png(rng.integers(0, 256, (16, 16, 3), np.uint8)))
+        example = {"image": f"{i}.png", "prefix": "how many blocks are there on the table?", "suffix": f"there are {i % 3}"}
+        lines["val" if i > 5 else "train"].append(json.dumps(example))
+    for split, texts in lines.items():
+        (folder / f"{split}.jsonl").write_text("\n".join(texts))
+    source = import_web({s: folder / f"{s}.jsonl" for s in lines}, folder / "pictures", folder / "tfds", name="questions")
+    prepare(web_record("questions"), source, folder / "questions", num_workers=1)
+    return DataSet(prepared=str(folder / "questions"), weight=3.0)
+
+
+def config_of(*sets: DataSet, **train) -> TrainConfig:
+    return TrainConfig(
+        data=DataConfig(sets=sets, image_size=(16, 16), batch_size=4, robot_share=0.5 if len(sets) > 1 else None),
+        model=MODEL,
+        train=OptimizationConfig(num_steps=2, warmup_steps=0, augment=AugmentConfig(shift_px=1), **train),
+        run=RunConfig(log_every=1, save_every=2, eval_every=2, eval_samples=2 if len(sets) > 1 else 0),
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, TrainConfig]:
+    """A run on questions alone, the run on both that began there, and the latter's configuration."""
+    folder = tmp_path_factory.mktemp("cofinetuning")
+    web, robot = web_set(folder), write_sets(folder / "robots", names=("robot",))[0]
+    loop.train(config_of(web), folder / "first")
+    config = config_of(robot, web, groups=2, start=str(folder / "first"))
+    loop.train(config, folder / "second")
+    return folder / "first", folder / "second", config
+
+
+def test_actions_and_answers_are_told_side_by_side(runs):
+    lines = read_metrics(runs[1] / "metrics.jsonl")
+    train, val = lines[0], lines[-1]
+    assert (train["kind"], val["kind"]) == ("train", "val")
+    for line in (train, val):
+        assert {"accuracy", "l1", "accuracy_text"} <= set(line)
+        assert "accuracy" in line["sets"]["robot"]
+        assert "accuracy_text" not in line["sets"]["robot"], "it says nothing but actions"
+        assert "accuracy" not in line["sets"]["questions"]
+        assert 0 <= line["sets"]["questions"]["accuracy_text"] <= 1
+    assert 0 <= val["sets"]["questions"]["exact_match"] <= 1
+    assert "exact_match" not in val["sets"]["robot"]
+    assert train["nonfinite"] == 0
+    assert np.isfinite([train["loss"], val["loss"], val["sets"]["questions"]["loss"]]).all()
+
+
+def test_it_begins_with_the_parameters_and_the_tokenizer_of_the_other(runs):
+    first, second = open_checkpoint(runs[0]), open_checkpoint(runs[1])
+    assert second.tokenizer == first.tokenizer
+    assert "robot" in second.contract.embodiments
+    before, after = (c.variables["params"]["llm"]["embedder"]["input_embedding"] for c in (first, second))
+    assert 0 < np.abs(after - before).max() < 0.01, "two steps away from it, not a draw away"
+    alone = open_inputs(dataclasses.replace(runs[2], train=dataclasses.replace(runs[2].train, start="")))
+    assert alone.tokenizer.to_json() != first.tokenizer
+
+
+def test_a_resumed_run_does_not_need_where_it_began(runs, tmp_path: Path):
+    first, second, config = runs
+    shutil.move(first, tmp_path / "elsewhere")
+    try:
+        assert loop.train(config, second) == second / "checkpoints" / "2"
+        with pytest.raises(UserError, match="no such folder"):
+            loop.train(config, tmp_path / "new")
+    finally:
+        shutil.move(tmp_path / "elsewhere", first)
+
+
+def test_parameters_are_taken_by_name_and_all_that_do_not_fit_are_named(runs, caplog: pytest.LogCaptureFixture):
+    wanted = pytree.flatten(open_checkpoint(runs[0]).variables)
+    with caplog.at_level(logging.INFO):
+        given = starting_variables(runs[0], {**wanted, "params/action_head/kernel": np.zeros((2, 3), np.float32)})
+    assert set(given) == set(wanted), "what the checkpoint lacks is left to the model"
+    assert f"taken={len(wanted)} initialised=1 (params/action_head/kernel)" in caplog.text
+    del wanted["params/llm/embedder/input_embedding"]
+    wanted["params/llm/final_norm/scale"] = wanted["params/img/head/bias"] = np.zeros(3, np.float32)
+    with pytest.raises(UserError) as error:
+        starting_variables(runs[0], wanted)
+    assert str(error.value).splitlines()[1:] == [
+        "  params/llm/embedder/input_embedding: the new model has none",
+        "  params/img/head/bias: [16], the new model has [3]",
+        "  params/llm/final_norm/scale: [16], the new model has [3]",
+    ]
+
+
+def test_the_model_learns_from_data_and_tokenizer_what_its_config_leaves_open(runs):
+    config = runs[2]
+    data = dataclasses.replace(config.data, template="plan", action_words="rarest")
+    model = dataclasses.replace(MODEL, bins="quantile", proprio_dims=1)
+    inputs = open_inputs(dataclasses.replace(config, data=data, model=model))
+    assert isinstance(inputs.tokenizer, VLATokenizer)
+    assert (inputs.model.plan, inputs.model.plan_end) == (True, inputs.tokenizer.plan_end)
+    assert len(set(inputs.model.action_ids)) == MODEL.num_bins
+    assert set(inputs.model.action_ids) <= set(range(inputs.tokenizer.size)) - inputs.tokenizer.special_ids
+    assert (len(inputs.model.bin_values), inputs.model.action_dims, inputs.model.proprio_dims) == (8, 8, 10)
+    assert inputs.tokenizers.plans is not None
+    assert model_from_json(open_checkpoint(runs[1]).model).config.terminate == 7
