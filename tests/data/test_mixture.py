@@ -10,6 +10,7 @@ import pytest
 
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepared import PreparedSet
+from rtx.data.record import NO_ACTION
 from rtx.errors import UserError
 from tests.data.tiny_sets import tiny_set
 
@@ -37,6 +38,28 @@ def test_weights_are_per_sample_or_times_steps(sets):
 def test_equal_balanced_weights_mean_equal_epochs(sets):
     order = mix(sets, weights=(1.0, 1.0), balance=True).order(seed=0)
     np.testing.assert_allclose(order.epochs(100 * order.block_size), order.epochs(100 * order.block_size)[0], rtol=0.02)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.66])
+@pytest.mark.parametrize("balance", [False, True])
+def test_robots_get_their_share_whatever_the_weights(sets, tmp_path: Path, share: float, balance: bool):
+    web = tuple(dataclasses.replace(tiny_set(tmp_path / n, name=n), layout=NO_ACTION) for n in ("c", "d"))
+    whole = dataclasses.replace(mix((*sets, *web), weights=(1.0, 3.0, 10.0, 30.0), balance=balance), robot_share=share)
+    plain = dataclasses.replace(whole, robot_share=None).shares()
+    shares = whole.shares()
+    assert whole.robots() == pytest.approx(share, abs=1e-12)
+    assert sum(shares) == pytest.approx(1.0)
+    assert shares[0] / shares[1] == pytest.approx(plain[0] / plain[1]), "among robots the weights count as before"
+    assert shares[2] / shares[3] == pytest.approx(plain[2] / plain[3])
+    order = whole.order(seed=0)
+    drawn = order.lookup(np.arange(4 * order.block_size)).entry
+    assert abs(np.isin(drawn, (0, 1)).mean() - share) < 0.01 * share
+    assert whole.fingerprint("train") != dataclasses.replace(whole, robot_share=None).fingerprint("train")
+
+
+def test_a_share_needs_both_kinds(sets):
+    with pytest.raises(UserError, match="2 of 2 are of robots"):
+        dataclasses.replace(mix(sets), robot_share=0.5)
 
 
 def test_names_roles_and_languages(sets):
