@@ -44,7 +44,7 @@ from rtx_client.wire import MAX_MESSAGE_BYTES, WireError, pack, unpack
 log = logging.getLogger(__name__)
 
 _MAX_WAITING = 64  # observations in the queue; one more is told `overloaded`, since its answer would come too late
-_MAX_EPISODES = 64  # connections with an episode under way: some 20 MB each at 15 frames of 480 x 640, on host and device
+_MAX_EPISODES = 64  # connections with an episode under way: 6 MB each for RT-1-X, on host and device
 
 
 @runtime_checkable

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from rtx import images
 from rtx.errors import UserError
 from rtx.serve.policy import Policy
-from rtx.spec import ActionChunk, Observation
+from rtx.spec import ActionChunk, Contract, Observation
 
 
 class Session:
@@ -30,7 +31,8 @@ class Session:
 
     def reset(self) -> None:
         """Forgets the episode."""
-        self._past: Observation | None = None  # the frames seen, at most the contract's history, newest last
+        self._past: Observation | None = None  # the frames seen, at most the contract's history, newest last, as they are fed
+        self._shapes: dict[str, tuple[int, ...]] = {}  # of the pictures as they come
         self._memory: Any = None
 
     def act(self, observation: Observation) -> ActionChunk:
@@ -40,7 +42,9 @@ class Session:
         `Policy.act`; the frame is then not part of the episode.
         """
         self._policy.check(observation, robot=self._robot)
-        now = _last(observation, 1)
+        shapes = {role: image.shape[1:] for role, image in observation.images.items() if role in self._policy.contract.roles}
+        self._check_shapes(shapes)
+        now = _fitted(_last(observation, 1), self._policy.contract)
         past = None if self._past is None else dataclasses.replace(self._past, instruction=now.instruction)
         seen = _last(_joined(past, now), self._policy.contract.history)
         if not self._policy.remembers:
@@ -50,8 +54,26 @@ class Session:
             if self._past is None or self._past.instruction != now.instruction:
                 memory = self._policy.remember(past, now, robot=self._robot)
             chunk, self._memory = self._policy.act_again(memory, now, robot=self._robot)
-        self._past = seen
+        self._past, self._shapes = seen, shapes
         return chunk
+
+    def _check_shapes(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Raises UserError where a camera's pictures have changed their size."""
+        for role, shape in shapes.items():
+            if (before := self._shapes.get(role, shape)) != shape:
+                raise UserError(
+                    f"camera {role!r} gives {list(shape)}, in this episode it was {list(before)}; reset the session"
+                )
+
+
+def _fitted(observation: Observation, contract: Contract) -> Observation:
+    """Only what the policy looks at, in its size: so that a past costs little and is resized once."""
+    shown = {role: image for role, image in observation.images.items() if role in contract.roles}
+    return dataclasses.replace(
+        observation,
+        images={role: images.resize(image, contract.image_size, contract.fit) for role, image in shown.items()},
+        image_mask={role: observation.image_mask[role] for role in shown},
+    )
 
 
 def _last(observation: Observation, count: int) -> Observation:
@@ -64,15 +86,8 @@ def _last(observation: Observation, count: int) -> Observation:
 
 
 def _joined(past: Observation | None, now: Observation) -> Observation:
-    """Raises UserError where a camera's pictures have changed their size."""
     if past is None:
         return now
-    for role, image in now.images.items():
-        if role not in past.images or past.images[role].shape[1:] != image.shape[1:]:
-            before = list(past.images[role].shape[1:]) if role in past.images else "absent"
-            raise UserError(
-                f"camera {role!r} gives {list(image.shape[1:])}, in this episode it was {before}; reset the session"
-            )
     return dataclasses.replace(
         now,
         images={role: np.concatenate([past.images[role], image]) for role, image in now.images.items()},

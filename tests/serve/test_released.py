@@ -107,7 +107,7 @@ def test_a_session_answers_as_the_whole_history(policy: Policy) -> None:
 
 def test_a_robot_far_away_sends_each_frame_once(policy: Policy, serving: Any) -> None:
     """Over a socket, one frame a message: the answers to the whole history, from programs compiled before the port opened."""
-    frames = seen(CONFIG.history + 2, seed=4, instruction=WORDS[0])
+    frames = seen(CONFIG.history + 2, seed=4, instruction=WORDS[0], size=(50, 40))  # padded, once
     with serving(policy, max_batch=1) as server, PolicyClient(port=server.port) as client:
         compiled = _num_compiled(policy)
         for step in range(1, CONFIG.history + 3):
