@@ -45,7 +45,7 @@ def pali_x_5b() -> PaLIConfig:
 
 
 def pali_3b() -> PaLIConfig:
-    """RT-2-PaLI-3B, the model for Language-Table: two frames, a displacement in the plane, its pictures' size our choice.
+    """RT-2-PaLI-3B, the model for Language-Table, which is shown two frames; 21 values per number of an action, -10 to 10.
 
     The paper names ViT-G/14 (2B) and "UL2-3B", which are five billion together and not three; both parts are taken at their
     word. Sizes of the text part: T5 XL's, the encoder-decoder of 3B.
@@ -54,7 +54,7 @@ def pali_3b() -> PaLIConfig:
         vocab=32_128, width=2048, mlp=5120, heads=32, head_dim=64, encoder_depth=24, decoder_depth=24, activation="silu"
     )
     return PaLIConfig(
-        history=2, action_dims=2, terminate=None, vision=vit.big_g(), language=language, compute_dtype="bfloat16", remat=True
+        history=2, num_bins=21, vision=vit.big_g(), language=language, compute_dtype="bfloat16", remat=True
     )  # fmt: skip
 
 
