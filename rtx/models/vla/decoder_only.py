@@ -15,7 +15,8 @@ nothing. Row of a token gives the next token; the first answer token comes from 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -23,6 +24,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from rtx.models.vla import gemma
 from rtx.models.vla.gemma import Gemma, GemmaConfig
 from rtx.models.vla.vit import ViT, ViTConfig
 
@@ -112,6 +114,11 @@ class DecoderOnly(nn.Module):
         num_tokens = features.shape[1]
         x = jnp.concatenate([features.reshape(b, i * num_tokens, -1), self.llm.embed(prompt)], 1)
         return x, jnp.concatenate([jnp.repeat(picture_mask, num_tokens, axis=1), prompt != 0], 1)
+
+
+def unrolled(params: Mapping[str, Any]) -> dict[str, Any]:
+    """ "params" as acting reads them fastest; `DecoderOnly` takes either form. Drop the stacked ones: this holds them again."""
+    return {**params, "llm": gemma.unrolled(params["llm"])}
 
 
 def prefix_mask(valid: Bool[Array, "b n"], prefix: int) -> Bool[Array, "b n n"]:

@@ -6,8 +6,14 @@ A layer:
     x += post_ffw_norm(mlp(pre_ffw_norm(x)))
 
 `heads` queries share `kv_heads` keys and values, which are never repeated: the queries of one key lie together as rows of one
-matrix. Layers are scanned, parameters stacked on axis 0. A layer reads the cache and hands back the keys and values of its new
-rows only; all layers' rows enter the cache in one write afterwards.
+matrix. A layer reads the cache and hands back the keys and values of its new rows only; all layers' rows enter the cache in one
+write afterwards.
+
+Parameters come in two forms, told apart by their names:
+
+    layers/...        stacked on axis 0, layers scanned        checkpoints, training
+    layers_{i}/...    one by one, as `unrolled` makes them     acting: every product has a matrix of its own, which is read in
+                                                               place; from a stack XLA copies it out first
 
 Letters besides the project's: g queries per key, f hidden width of the MLP.
 """
@@ -16,6 +22,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -96,6 +104,11 @@ class Gemma(nn.Module):
 
     def setup(self) -> None:
         self.embedder = Embedder(self.config, self.dtype)
+        self.final_norm = RMSNorm()
+        if self.has_variable("params", "layers_0"):
+            self.each = [Block(self.config, self.dtype, True, name=f"layers_{i}") for i in range(self.config.depth)]
+            return
+        self.each = []
         block = nn.remat(Block, prevent_cse=False) if self.remat else Block
         self.layers = nn.scan(
             block,
@@ -103,8 +116,7 @@ class Gemma(nn.Module):
             split_rngs={"params": True},
             in_axes=(nn.broadcast, nn.broadcast, 0, nn.broadcast),
             length=self.config.depth,
-        )(self.config, self.dtype)
-        self.final_norm = RMSNorm()
+        )(self.config, self.dtype, False)
 
     def embed(self, ids: Int[Array, "b n"]) -> Float[Array, "b n d"]:
         return self.embedder.embed(ids)
@@ -121,8 +133,15 @@ class Gemma(nn.Module):
 
         mask[b, q, k]: row q sees row k; one q stands for all rows. With `cache`, all rows also see it where `cached` is True.
         """
-        x, new = self.layers(x, positions, mask, cache, cached)
-        return self.final_norm(x), new
+        if not self.each:
+            x, new = self.layers(x, positions, mask, cache, cached)
+            return self.final_norm(x), new
+        rows = []
+        for i, layer in enumerate(self.each):
+            x, of_layer = layer(x, positions, mask, cache and (cache[0][i], cache[1][i]), cached)
+            rows.append(of_layer)
+        keys, values = zip(*rows, strict=True)
+        return self.final_norm(x), (jnp.stack(keys), jnp.stack(values))
 
     def logits(self, hidden: Float[Array, "*n d"], ids: Int[Array, " r"] | None = None) -> Float[Array, "*n v"]:
         """Float32, after the soft cap; only of the tokens `ids` if given."""
@@ -153,6 +172,7 @@ class Embedder(nn.Module):
 class Block(nn.Module):
     config: GemmaConfig
     dtype: DTypeLike
+    unrolled: bool
 
     @nn.compact
     def __call__(
@@ -165,15 +185,16 @@ class Block(nn.Module):
     ) -> tuple[Float[Array, "b n d"], KeysValues]:
         cfg = self.config
         normed = RMSNorm(name="pre_attention_norm")(x)
-        mixed, new = Attention(cfg, self.dtype, name="attn")(normed, positions, mask, cache, cached)
+        mixed, new = Attention(cfg, self.dtype, self.unrolled, name="attn")(normed, positions, mask, cache, cached)
         x = x + (RMSNorm(name="post_attention_norm")(mixed) if cfg.post_norms else mixed)
-        out = FeedForward(cfg, self.dtype, name="mlp")(RMSNorm(name="pre_ffw_norm")(x))
+        out = FeedForward(cfg, self.dtype, self.unrolled, name="mlp")(RMSNorm(name="pre_ffw_norm")(x))
         return x + (RMSNorm(name="post_ffw_norm")(out) if cfg.post_norms else out), new
 
 
 class Attention(nn.Module):
     config: GemmaConfig
     dtype: DTypeLike
+    unrolled: bool
 
     @nn.compact
     def __call__(
@@ -185,17 +206,29 @@ class Attention(nn.Module):
         cached: Bool[Array, "b s"] | None,
     ) -> tuple[Float[Array, "b n d"], KeysValues]:
         cfg, (b, n, d) = self.config, x.shape
-        into = Weights((cfg.heads, d, cfg.head_dim), -2, self.dtype, name="q_einsum")()
-        kv_into = Weights((2, cfg.kv_heads, d, cfg.head_dim), -2, self.dtype, name="kv_einsum")()
         out_of = Weights((cfg.heads, cfg.head_dim, d), (-3, -2), self.dtype, name="attn_vec_einsum")()
-        query = rotate(into_heads(x, into), positions, cfg.rope_base) * cfg.query_scale
-        keys_values = into_heads(x, kv_into.reshape(2 * cfg.kv_heads, d, cfg.head_dim))
-        key = rotate(keys_values[:, : cfg.kv_heads], positions, cfg.rope_base)
-        value = keys_values[:, cfg.kv_heads :]
+        query, key, value = self._heads(x)
+        query = rotate(query, positions, cfg.rope_base) * cfg.query_scale
+        key = rotate(key, positions, cfg.rope_base)
         grouped = query.reshape(b, cfg.kv_heads, cfg.heads // cfg.kv_heads * n, cfg.head_dim)
         mixed = self._mix(grouped, (key, value), mask, cache, cached)
         rows = mixed.reshape(b, cfg.heads, n, cfg.head_dim).swapaxes(1, 2).reshape(b * n, cfg.heads * cfg.head_dim)
         return (rows @ out_of.reshape(-1, d)).reshape(b, n, d), (key, value)
+
+    def _heads(self, x: Float[Array, "b n d"]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Queries [b, heads, n, h], keys and values [b, kv_heads, n, h], before positions."""
+        cfg, (b, n, d) = self.config, x.shape
+        rows = x.reshape(b * n, d)
+        if self.unrolled:
+            width = (cfg.heads + 2 * cfg.kv_heads) * cfg.head_dim
+            together = rows @ Weights((d, width), -2, self.dtype, name="qkv")()
+        else:
+            query = Weights((cfg.heads, d, cfg.head_dim), -2, self.dtype, name="q_einsum")()
+            key_value = Weights((2, cfg.kv_heads, d, cfg.head_dim), -2, self.dtype, name="kv_einsum")()
+            together = jnp.concatenate([rows @ as_matrix(query), rows @ as_matrix(key_value)], -1)
+        heads = together.reshape(b, n, -1, cfg.head_dim).swapaxes(1, 2)
+        query, key, value = jnp.split(heads, [cfg.heads, cfg.heads + cfg.kv_heads], axis=1)
+        return query, key, value
 
     def _mix(
         self,
@@ -234,14 +267,18 @@ class FeedForward(nn.Module):
 
     config: GemmaConfig
     dtype: DTypeLike
+    unrolled: bool
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
         d, f = x.shape[-1], self.config.mlp
-        gating = self.param("gating_einsum", kernel_init(-2), (2, d, f), jnp.float32).astype(self.dtype)
+        if self.unrolled:
+            gate, up = (self.param(name, kernel_init(-2), (d, f), jnp.float32) for name in ("gate", "up"))
+        else:
+            gate, up = self.param("gating_einsum", kernel_init(-2), (2, d, f), jnp.float32)
         linear = self.param("linear", kernel_init(-2), (f, d), jnp.float32).astype(self.dtype)
         rows = x.reshape(-1, d)
-        hidden = nn.gelu(rows @ gating[0], approximate=True) * (rows @ gating[1])
+        hidden = nn.gelu(rows @ gate.astype(self.dtype), approximate=True) * (rows @ up.astype(self.dtype))
         return (hidden @ linear).reshape(x.shape)
 
 
@@ -279,12 +316,27 @@ def kernel_init(in_axis: int | tuple[int, ...]) -> nn.initializers.Initializer:
     return init
 
 
-def into_heads(x: Float[Array, "b n d"], kernel: Float[Array, "e d h"]) -> Float[Array, "b e n h"]:
-    """One product for all heads, on flattened rows."""
-    b, n, d = x.shape
-    e, _, h = kernel.shape
-    rows = x.reshape(b * n, d) @ kernel.swapaxes(0, 1).reshape(d, e * h)
-    return rows.reshape(b, n, e, h).swapaxes(1, 2)
+def as_matrix(kernel: Float[Array, "*e d h"]) -> Float[Array, "d eh"]:
+    """Heads side by side."""
+    return jnp.moveaxis(kernel, -2, 0).reshape(kernel.shape[-2], -1)
+
+
+def unrolled(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Gemma's stacked "params" as one tree a layer, for acting: queries, keys and values one matrix, gate and up two.
+
+    The same numbers come out. On a CPU a token of a network of 108 M parameters takes a third of the time (50 ms for 137).
+    """
+
+    def layer(stacked: Mapping[str, Any]) -> dict[str, Any]:
+        attention, mlp = dict(stacked["attn"]), dict(stacked["mlp"])
+        heads = [as_matrix(attention.pop(name)["w"]) for name in ("q_einsum", "kv_einsum")]
+        mlp["gate"], mlp["up"] = mlp.pop("gating_einsum")
+        return {**stacked, "attn": {**attention, "qkv": {"w": jnp.concatenate(heads, -1)}}, "mlp": mlp}
+
+    depth = jax.tree.leaves(params["layers"])[0].shape[0]
+    one = jax.jit(lambda stacked, i: layer(jax.tree.map(lambda leaf: leaf[i], stacked)))
+    others = {name: value for name, value in params.items() if name != "layers"}
+    return others | {f"layers_{i}": one(params["layers"], i) for i in range(depth)}
 
 
 def rotate(x: Float[Array, "b e n h"], positions: Int[Array, "b n"], base: float) -> Float[Array, "b e n h"]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from rtx.models.vla.decoder_only import DecoderOnly, Memory, last_of, positions_of, prefix_mask
+from rtx.models.vla.decoder_only import DecoderOnly, Memory, last_of, positions_of, prefix_mask, unrolled
 from rtx.models.vla.gemma import GemmaConfig, gemma2_2b, gemma2_9b, gemma2_27b, gemma_2b
 from rtx.models.vla.vit import so400m
 from rtx.models.vla.weights import paligemma
@@ -72,6 +72,19 @@ def test_reading_then_writing_equals_teacher_forcing(kind):
     assert memory.position.tolist() == [48 + 6 + 4, 32 + 3 + 3]
     found = jnp.concatenate(rows, 1)[tiny.ANSWER != 0]
     np.testing.assert_allclose(found, teacher_forced(kind, *tiny.inputs()), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unrolled_parameters_give_the_same(kind):
+    stacked, (pictures, there, prompt, answer) = variables(kind), tiny.inputs()
+    apart = {"params": unrolled(stacked["params"])}
+    assert "layers" not in apart["params"]["llm"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(apart)) == sum(leaf.size for leaf in jax.tree.leaves(stacked))
+    answers = []
+    for params in (stacked, apart):
+        _, memory = compiled(kind, "read", room=6)(params, pictures, there, prompt)
+        answers.append(compiled(kind, "write")(params, answer[:, :1], memory))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5), *answers)
 
 
 def test_prefix_lm_as_a_matrix():
