@@ -17,8 +17,10 @@ from typing import Any, Literal
 from rtx.data.filters import NO_FILTERS, Filters
 from rtx.errors import UserError
 from rtx.models.families import build_model, model_from_json, model_to_json
+from rtx.models.lora import LoRAConfig
 from rtx.spec import CAMERA_ROLES, Fit, to_json
-from rtx.train import fields
+from rtx.train import fields, trainable
+from rtx.train.trainable import LRScale, Trainable
 from rtx.typed_json import from_json
 
 
@@ -60,13 +62,13 @@ class DataConfig:
     seed: int = 0  # of the order of samples
     bounds: Literal["quantiles", "rt1x"] = "quantiles"  # what -1 and 1 mean to the model: each set's q01 and q99, or RT-1-X's
     frame_actions: bool = False  # train on the action of every frame of the history, not on `chunk` ahead
-    sentences: str = ""  # table of sentence vectors of texts whose data set stores none (`rtx.train.instructions`)
-    balance: bool = False  # weights times the number of steps (Octo, OpenVLA) instead of per sample (RT-X)
     vocabulary: str = ""  # sentencepiece file of a language model (Gemma's, T5's); "" = pieces made from the mixture's texts
     template: Literal["question", "plan", "thought"] = "question"  # how a robot is asked, and what it says before it acts
     action_words: Literal["given", "integers", "rarest"] = "given"  # ids of actions: model.action_ids, or found by spelling
-    filters: Filters = NO_FILTERS  # steps that are not drawn
+    sentences: str = ""  # table of sentence vectors of texts whose data set stores none (`rtx.train.instructions`)
     robot_share: float | None = None  # of the samples that are robots', whatever the weights; none = as the weights say
+    balance: bool = False  # weights times the number of steps (Octo, OpenVLA) instead of per sample (RT-X)
+    filters: Filters = NO_FILTERS  # steps that are not drawn
     cache_bytes: int = 0  # decoded frames kept in memory; 0 = none
     num_threads: int | None = None  # decoding threads; none = as many as there are cores
 
@@ -83,10 +85,10 @@ class DataConfig:
         found += _below(self, "data", 1, "history", "chunk", "batch_size")
         if self.frame_actions and self.chunk != 1:
             found.append(f"data.chunk {self.chunk} must be 1 with data.frame_actions: one action a frame")
-        if self.num_threads is not None and self.num_threads < 1:
-            found.append(f"data.num_threads {self.num_threads} must be at least 1, or none")
         if self.robot_share is not None and not 0 < self.robot_share < 1:
             found.append(f"data.robot_share {self.robot_share} must be between 0 and 1, or none")
+        if self.num_threads is not None and self.num_threads < 1:
+            found.append(f"data.num_threads {self.num_threads} must be at least 1, or none")
         return found + _below(self, "data", 0, "seed", "cache_bytes")
 
 
@@ -140,6 +142,9 @@ class OptimizationConfig:
     clip_norm: float | None = 1.0  # of the gradient; none = no clipping
     ema: float | None = None  # decay of averaged parameters; none = not kept. They are evaluated and served when kept
     start: str = ""  # checkpoint whose parameters and tokenizer the run begins with; "" = fresh ones
+    freeze: tuple[str, ...] = ()  # rules (regular expressions searched in paths) of parameters that stay as they are
+    lora: LoRAConfig = field(default_factory=LoRAConfig)  # small factors trained in the place of the kernels its rules name
+    lr_scale: LRScale = ()  # (rule, factor of `lr`), the first that matches; see `rtx.train.trainable`
     groups: int = 1  # parts of a batch, by length of text, that are computed one after the other, each with its own width
     max_nonfinite: int = 20  # updates skipped in a row before the run stops
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -159,7 +164,13 @@ class OptimizationConfig:
             found.append(f"train.clip_norm {self.clip_norm} must be above 0, or none")
         if self.ema is not None and not 0 < self.ema < 1:
             found.append(f"train.ema {self.ema} must be between 0 and 1, or none")
+        found += trainable.problems(self.freeze, self.lora, self.lr_scale)
         return found + self.augment.problems()
+
+    @property
+    def parts(self) -> Trainable:
+        """What is trained."""
+        return Trainable(freeze=self.freeze, lora=self.lora, lr_scale=self.lr_scale)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,7 +99,8 @@ def _parse_one(hint: Any, text: str, where: str) -> Any:
     if typing.get_origin(hint) is Literal:
         return next((choice for choice in typing.get_args(hint) if str(choice) == text), None) or _refuse()
     if (item := items(hint)) is not None:
-        parts = [part for part in text.strip("()[]").split(",") if part.strip()]
+        inner = text[1:-1] if text[:1] + text[-1:] in ("()", "[]") else text
+        parts = [part for part in inner.split(",") if part.strip()]
         values = tuple(parse(item(i), part, where) for i, part in enumerate(parts))
         return values if accepts(hint, values) else _refuse()
     return text if hint is str else _refuse()

@@ -23,10 +23,11 @@ from jaxtyping import Array, Bool, Float
 from rtx.data.assemble import PADDING_SAMPLE
 from rtx.models.protocol import Model
 from rtx.spec import Batch
-from rtx.train import figures, groups
+from rtx.train import figures, groups, pytree
 from rtx.train.augment import augment_batch
 from rtx.train.config import OptimizationConfig
-from rtx.train.state import EVERYTHING, Parts, TrainState, named, root_key
+from rtx.train.state import TrainState, named, root_key
+from rtx.train.trainable import EVERYTHING, Trainable
 
 Groups = Batch | tuple[Batch, ...]
 """A batch on the device: in one, or as groups of its rows, each with a width of its own."""
@@ -49,12 +50,14 @@ def make_optimizer(config: OptimizationConfig) -> optax.GradientTransformation:
     clip = optax.identity() if config.clip_norm is None else optax.clip_by_global_norm(config.clip_norm)
     b1, b2 = config.betas
     adamw = optax.adamw(make_schedule(config), b1=b1, b2=b2, eps=config.eps, weight_decay=config.weight_decay, mask=_decayed)
-    return optax.chain(clip, adamw)
+    return optax.chain(clip, adamw, config.parts.scaled())
 
 
 def _decayed(params: Any) -> Any:
-    """Weight decay pulls matrices to zero; biases and scales have a job that decay would undo."""
-    return jax.tree.map(lambda p: p.ndim > 1, params)
+    """Weight decay pulls matrices to zero; biases and scales have a job that decay would undo. Of scanned layers these are
+    matrices too, one row a layer."""
+    flat = pytree.flatten(params)
+    return pytree.unflatten_like(params, {p: x.ndim > 1 and not p.endswith(("bias", "scale")) for p, x in flat.items()})
 
 
 def make_step(
@@ -63,13 +66,12 @@ def make_step(
     config: OptimizationConfig,
     *,
     num_sets: int = 0,
-    parts: Parts = EVERYTHING,
 ) -> Step:
     """The training step, to be jitted with the state donated. Metrics are scalars of this batch; with `num_sets`, those that
-    the model reports row by row come as sums for each data set too: `{"sets": {name: figures.Sums}}`. `parts`: which
-    parameters have gradients and an optimizer."""
+    the model reports row by row come as sums for each data set too: `{"sets": {name: figures.Sums}}`. Gradients and
+    updates are of what `config.parts` trains."""
 
-    schedule = make_schedule(config)
+    schedule, parts = make_schedule(config), config.parts
 
     def step(state: TrainState, batch: Groups) -> tuple[TrainState, dict[str, Any]]:
         root = root_key(state)
@@ -81,7 +83,7 @@ def make_step(
         trainable, frozen = parts.split(state.variables["params"])
 
         def loss_of(trainable: Any, kept: Any, group: Batch, rng: jax.Array) -> tuple[Float[Array, ""], tuple[Any, Any]]:
-            params = parts.join(trainable, frozen)
+            params = parts.seen(parts.join(trainable, frozen))
             loss, metrics, mutable = model.loss({**kept, "params": params}, group, rng, train=True)
             return loss, (metrics, mutable)
 
@@ -90,11 +92,11 @@ def make_step(
         grad_norm = optax.tree.norm(grads)
         is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, trainable)
-        new_params = parts.join(optax.apply_updates(trainable, updates), frozen)
+        trained = optax.apply_updates(trainable, updates)
         changed = {
-            "variables": {**rest, **mutable, "params": new_params},
+            "variables": {**rest, **mutable, "params": parts.join(trained, frozen)},
             "opt_state": opt_state,
-            "ema": None if state.ema is None else _averaged(state.ema, new_params, state.step, config.ema),
+            "ema": None if state.ema is None else _averaged(state.ema, trained, state.step, config.ema),
         }
         kept = {name: getattr(state, name) for name in changed}
         chosen = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), changed, kept)
@@ -142,7 +144,7 @@ def _averaged(ema: Any, params: Any, step: jax.Array, decay: float | None) -> An
     return jax.tree.map(lambda old, new: old * now + new * (1 - now), ema, params)
 
 
-def make_evaluate(model: Model, num_sets: int) -> Evaluate:
+def make_evaluate(model: Model, num_sets: int, *, parts: Trainable = EVERYTHING) -> Evaluate:
     """Loss and metrics of a held-out batch, summed per data set: `{name: Sums}`.
 
     Each sample goes through the model as a batch of one and counts by its tokens or valid action entries, so a set's mean
@@ -157,7 +159,7 @@ def make_evaluate(model: Model, num_sets: int) -> Evaluate:
 
     def evaluate(state: TrainState, batch: Batch) -> dict[str, figures.Sums]:
         rng = named(root_key(state), "evaluate")
-        values, weights = jax.vmap(of_sample, in_axes=(None, 0, None))(served(state), batch, rng)
+        values, weights = jax.vmap(of_sample, in_axes=(None, 0, None))(served(state, parts), batch, rng)
         weights = jnp.where(is_sample(batch), weights, 0.0)
         return {
             name: figures.sums_per_set(value, weights, batch.embodiment, num_sets, nan_is_nothing=name != "loss")
@@ -167,9 +169,11 @@ def make_evaluate(model: Model, num_sets: int) -> Evaluate:
     return evaluate
 
 
-def served(state: TrainState) -> dict[str, Any]:
-    """The variables that a policy would act with: averaged parameters where they are kept."""
-    return {**state.variables, "params": state.variables["params"] if state.ema is None else state.ema}
+def served(state: TrainState, parts: Trainable) -> dict[str, Any]:
+    """The variables that a policy would act with: averaged parameters where they are kept, adapters merged."""
+    trained, frozen = parts.split(state.variables["params"])
+    params = parts.join(trained if state.ema is None else state.ema, frozen)
+    return {**state.variables, "params": parts.seen(params)}
 
 
 def place(batch: Batch) -> Batch:

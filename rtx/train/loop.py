@@ -108,7 +108,9 @@ def _restore_or_init(
     """
     optimizer = imitation.make_optimizer(config.train)
     example = empty_batch(inputs, config, batch_size=1)
-    init = partial(init_state, model, optimizer, seed=config.run.seed, ema=config.train.ema is not None)
+    init = partial(
+        init_state, model, optimizer, seed=config.run.seed, ema=config.train.ema is not None, parts=config.train.parts
+    )
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     target = pytree.abstract(to_tree(jax.eval_shape(init, example)), here)
     restored = checkpoint.restore(run_dir / CHECKPOINTS, target)
@@ -186,11 +188,13 @@ def _first_lines(config: TrainConfig, inputs: Inputs, loader: Loader, state: Tra
     log.info("config: fingerprint=%s contract=%s", fingerprint(config), inputs.contract.fingerprint())
     for row in describe(inputs):
         log.info("data set: name=%s share=%.4g episodes=%d steps=%d", row["name"], row["share"], row["episodes"], row["steps"])
-    log.info("loader: %s", loader.memory())
-    log.info("instructions: texts=%d read_as=%s", len(inputs.mixture.languages), reads(config.model))
     share = inputs.mixture.robots()
     if 0 < share < 1:
         asked = "as the weights say" if config.data.robot_share is None else f"data.robot_share={config.data.robot_share:g}"
         log.info("mixture: robots=%.4g web=%.4g (%s)", share, 1 - share, asked)
+    log.info("loader: %s", loader.memory())
+    log.info("instructions: texts=%d read_as=%s", len(inputs.mixture.languages), reads(config.model))
     log.info("parameters: count=%d", pytree.num_elements(state.variables["params"]))
+    for line in config.train.parts.table(state.variables["params"], ema=config.train.ema is not None).splitlines():
+        log.info("parameters: %s", line)
     log.info("start: step=%d of %d %s", start, config.train.num_steps, "resumed" if start else "new run")

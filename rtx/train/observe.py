@@ -126,8 +126,9 @@ class Validation:
         self._config = config
         self._inputs = inputs
         self._names = list(inputs.contract.embodiments)
-        self._evaluate = jax.jit(make_evaluate(model, len(self._names)))
-        self._exact = jax.jit(make_exact_match(model, len(self._names))) if isinstance(model, Answers) else None
+        count, parts = len(self._names), config.train.parts
+        self._evaluate = jax.jit(make_evaluate(model, count, parts=parts))
+        self._exact = jax.jit(make_exact_match(model, count, parts=parts)) if isinstance(model, Answers) else None
 
     def log(self, state: TrainState, step: int, metrics: MetricsFile) -> None:
         if not self._config.run.eval_samples:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ import optax
 from rtx.models.protocol import Model
 from rtx.spec import Batch
 from rtx.train import pytree
+from rtx.train.trainable import EVERYTHING, Trainable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class TrainState:
 
     step: Any  # int32 [], steps taken, skipped ones included
     variables: Any  # {"params": float32 ..., and what else the model keeps}
-    ema: Any  # running average of variables["params"], or None
+    ema: Any  # running average of what is trained of variables["params"], or None
     opt_state: Any
     rng: Any  # uint32 [2], data of the root key; never changes
     nonfinite: Any  # int32 [], updates skipped so far
@@ -36,29 +37,6 @@ class TrainState:
 
 
 jax.tree_util.register_dataclass(TrainState, data_fields=[f.name for f in dataclasses.fields(TrainState)], meta_fields=[])
-
-
-@runtime_checkable
-class Parts(Protocol):
-    """Which parameters are trained; the others have no gradient and no optimizer, and stay as they are."""
-
-    def split(self, params: Any) -> tuple[Any, Any]:
-        """(trained, not trained): two pytrees, of any structure."""
-
-    def join(self, trainable: Any, frozen: Any) -> Any:
-        """The parameters again, in the structure that `split` took them from."""
-
-
-@dataclass(frozen=True)
-class _Everything:
-    def split(self, params: Any) -> tuple[Any, Any]:
-        return params, None
-
-    def join(self, trainable: Any, frozen: Any) -> Any:
-        return trainable
-
-
-EVERYTHING: Parts = _Everything()
 
 
 def named(key: jax.Array, name: str) -> jax.Array:
@@ -78,22 +56,24 @@ def init_state(
     *,
     seed: int,
     ema: bool,
-    parts: Parts = EVERYTHING,
+    parts: Trainable = EVERYTHING,
 ) -> TrainState:
     """The state before the first step: a pure function of the seed and the shapes of `batch`.
 
     `given`: variables by path ("params/dense/kernel") that are taken as they are; all of them must be the model's.
+    Raises UserError for a rule of `parts` that matches nothing.
     """
     root = jax.random.key(seed, impl="threefry2x32")
     fresh = dict(model.init(named(root, "init"), batch))
     variables = pytree.unflatten_like(fresh, {**pytree.flatten(fresh), **given})
-    params = variables["params"]
+    params = parts.begun(variables["params"], named(root, "lora"))
+    trained, _ = parts.split(params)
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
         step=zero,
-        variables=variables,
-        ema=params if ema else None,
-        opt_state=optimizer.init(parts.split(params)[0]),
+        variables={**variables, "params": params},
+        ema=trained if ema else None,
+        opt_state=optimizer.init(trained),
         rng=jax.random.key_data(root),
         nonfinite=zero,
         nonfinite_in_a_row=zero,

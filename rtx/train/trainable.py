@@ -47,7 +47,7 @@ def problems(freeze: tuple[str, ...], lora: LoRAConfig, lr_scale: LRScale) -> li
 
 @dataclass(frozen=True, kw_only=True)
 class Trainable:
-    """The rules of a run. See `rtx.train.state.Parts`."""
+    """The rules of a run; without any, everything is trained."""
 
     freeze: tuple[str, ...] = ()
     lora: LoRAConfig = field(default_factory=LoRAConfig)
@@ -73,6 +73,8 @@ class Trainable:
 
     def split(self, params: Any) -> tuple[Any, Any]:
         """(trained, frozen), each as much of the tree as it holds."""
+        if not (self.freeze or self.lora.rules):
+            return params, {}
         flat = pytree.flatten(params)
         frozen = {path for path in flat if not path.startswith(f"{LORA}/") and any(re.search(r, path) for r in self.freeze)}
         frozen |= set(kernels(_base(params), self.lora))
@@ -80,7 +82,7 @@ class Trainable:
 
     def join(self, trainable: Any, frozen: Any) -> Any:
         """The tree that `split` took apart."""
-        return pytree.nest({**pytree.flatten(frozen), **pytree.flatten(trainable)})
+        return pytree.nest({**pytree.flatten(frozen), **pytree.flatten(trainable)}) if frozen else trainable
 
     def seen(self, params: Any) -> Any:
         """What the model computes with: factors merged into their kernels."""
@@ -115,6 +117,9 @@ class Trainable:
 
     def _factor(self, path: str) -> float:
         return next((factor for rule, factor in self.lr_scale if re.search(rule, path)), 1.0)
+
+
+EVERYTHING = Trainable()
 
 
 def merged(params: Any, lora: LoRAConfig) -> Any:
