@@ -12,17 +12,16 @@ beside the embedding is seen there. Names and shapes are checked, and every mism
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from flax import serialization
 from jax.typing import DTypeLike
 
 from rtx.errors import UserError, WorldError
 from rtx.files import atomic
-from rtx.models.vla.weights import safetensors
+from rtx.models.vla.weights import safetensors, t5x
 from rtx.models.vla.weights.leaves import Params, check, flat, placed, rebuild
 from rtx.models.vla.weights.safetensors import Rule, slots
 
@@ -43,9 +42,6 @@ _COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 
 _UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 """In files of the first T5: a bias that no version of the model has read."""
-
-_ROOTS = ("target/", "params/")
-"""What a T5X tree may lie below."""
 
 
 def load_safetensors(path: Path, like: Params, *, dtype: DTypeLike | None = None) -> Params:
@@ -70,35 +66,24 @@ def save_safetensors(
 
 
 def load_t5x(path: Path, like: Params, *, dtype: DTypeLike | None = None) -> Params:
-    """A T5X tree: an `.npz` with names joined by "/" (read one array at a time), or a Flax MessagePack file.
+    """A T5X checkpoint's folder, or a tree of its names as `.npz` (see `t5x`), one array at a time.
 
-    Below "target" or "params", or bare; a step and optimizer states beside it are left alone. Raises UserError where there is
-    no file, WorldError for a damaged one, and for names and shapes that are not the network's.
+    Raises UserError where there is no file, WorldError for a damaged one, and for names and shapes that are not the network's.
     """
-    if not path.is_file():
-        raise UserError(f"no such file: {path}; expected a T5X tree as .npz or MessagePack")
-    if path.suffix != ".npz":
-        return from_t5x(_read_msgpack(path), like, dtype=dtype, where=str(path))
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return from_t5x(arrays, like, dtype=dtype, where=str(path))
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise WorldError(f"{path} is no .npz file, or a damaged one: {error}") from error
+    return from_t5x(t5x.read_tree(path), like, dtype=dtype, where=str(path))
 
 
 def from_t5x(arrays: Mapping[str, Any], like: Params, *, dtype: DTypeLike | None = None, where: str = "T5X tree") -> Params:
-    """Parameters from arrays under T5X's names, in `dtype` or the dtypes of `like`. Arrays are asked for twice and not kept."""
-    names = _bare_names(list(arrays))
+    """Parameters from arrays (or `t5x.LazyArray`) under T5X's names, in `dtype` or the dtypes of `like`."""
     wanted, rules = flat(like), rules_of(like, "t5x")
-    shapes = {rule.ours: tuple(wanted[rule.ours].shape) for rule in rules}
-    expected = {slot.name: slot.stored for rule in rules for slot in slots(rule, shapes[rule.ours])}
-    check(where, expected, {name: tuple(np.shape(arrays[stored])) for name, stored in names.items()})
+    expected = {slot.name: slot.stored for rule in rules for slot in slots(rule, wanted[rule.ours].shape)}
+    check(where, expected, {name: tuple(array.shape) for name, array in arrays.items()})
     leaves = {}
     for rule in rules:
         leaf = wanted[rule.ours]
         whole = np.empty(leaf.shape, np.dtype(leaf.dtype if dtype is None else dtype))
         for slot in slots(rule, leaf.shape):
-            whole[slot.place] = arrays[names[slot.name]]
+            whole[slot.place] = np.asarray(arrays[slot.name])
         leaves[rule.ours] = placed(whole, leaf)
     return rebuild(like, leaves)
 
@@ -115,7 +100,7 @@ def save_t5x(path: Path, params: Params) -> None:
     """Writes an `.npz` of `to_t5x` below "target", array by array."""
     with atomic(path) as file, zipfile.ZipFile(file, "w", allowZip64=True) as archive:
         for name, array in to_t5x(params):
-            with archive.open(f"{_ROOTS[0]}{name}.npy", "w", force_zip64=True) as member:
+            with archive.open(f"target/{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
 
 
@@ -165,21 +150,3 @@ def _rule(ours: str, t5x: str, hugging_face: str, axes: int, naming: Naming, *, 
     if naming == "t5x":
         return Rule(ours, (t5x,), _AS_IT_IS[axes])
     return Rule(ours, (hugging_face,), _TRANSPOSED if transposed and axes == 2 else _AS_IT_IS[axes])
-
-
-def _bare_names(stored: Sequence[str]) -> dict[str, str]:
-    """Name of ours -> name in the file. Without the root; where there is one, nothing outside of it."""
-    for root in _ROOTS:
-        if below := [name for name in stored if name.startswith(root)]:
-            return {name.removeprefix(root): name for name in below}
-    return {name: name for name in stored}
-
-
-def _read_msgpack(path: Path) -> dict[str, Any]:
-    try:
-        tree = serialization.msgpack_restore(path.read_bytes())
-    except (ValueError, TypeError, KeyError) as error:  # what msgpack and numpy raise for bytes that are none of theirs
-        raise WorldError(f"{path}: not a Flax MessagePack file, or a damaged one: {error}") from error
-    if not isinstance(tree, Mapping):
-        raise WorldError(f"{path}: holds a {type(tree).__name__}, expected a tree of arrays")
-    return {name: leaf for name, leaf in flat(dict(tree)).items() if isinstance(leaf, np.ndarray)}

@@ -6,7 +6,6 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
-from flax import serialization, traverse_util
 
 from rtx.errors import UserError, WorldError
 from rtx.models.vla.weights import t5
@@ -111,21 +110,9 @@ def test_a_t5x_tree_survives_bit_for_bit(config, tmp_path):
         assert ("target/decoder/logits_dense/kernel" in stored.files) != config.tied
 
 
-def test_a_t5x_message_pack_file_is_read_and_its_optimizer_left_alone(tmp_path):
-    params = text_parameters(GELU)
-    tree = traverse_util.unflatten_dict({tuple(name.split("/")): array for name, array in t5.to_t5x(params)})
-    path = tmp_path / "checkpoint"
-    path.write_bytes(serialization.msgpack_serialize({"target": tree, "state": {"step": np.int32(7)}, "version": 3}))
-    assert_same(t5.load_t5x(path, text_shapes(GELU)), params)
-
-
-def test_damaged_and_absent_t5x_files(tmp_path):
+def test_absent_files_and_other_shapes_of_t5x(tmp_path):
     with pytest.raises(UserError, match=r"no such file"):
         t5.load_t5x(tmp_path / "none.npz", text_shapes(GELU))
-    for name in ("bad.npz", "bad"):
-        (tmp_path / name).write_bytes(b"neither this nor that")
-        with pytest.raises(WorldError, match=r"damaged"):
-            t5.load_t5x(tmp_path / name, text_shapes(GELU))
     arrays = dict(t5.to_t5x(text_parameters(GELU)))
     arrays["encoder/layers_1/mlp/wo/kernel"] = arrays["encoder/layers_1/mlp/wo/kernel"].T
     with pytest.raises(WorldError, match=re.escape("encoder/layers_1/mlp/wo/kernel is [32, 48], expected [48, 32]")):
