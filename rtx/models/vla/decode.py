@@ -71,7 +71,7 @@ GREEDY = Sampler()
 
 
 def bin_logits(
-    reader: Reader, actions: BinnedActions, hidden: Float[Array, "b n d"], allowed: Bool[Array, "b n v"] | None = None
+    reader: Reader, actions: BinnedActions, hidden: Float[Array, "b n d"], allowed: Bool[Array, "#b #n v"] | None = None
 ) -> Float[Array, "b n v"]:
     """Logits of the bins only, -inf where a bin is not allowed. `allowed`: None for all n positions of an action in order."""
     logits = reader.logits(hidden, jnp.asarray(actions.ids, jnp.int32))
@@ -85,7 +85,7 @@ def write_actions(
     ids, allowed = jnp.asarray(actions.ids, jnp.int32), jnp.asarray(actions.allowed_bins)
 
     def choose(hidden: Array, position: Array) -> Array:
-        return sampler(bin_logits(reader, actions, hidden[:, None], allowed[position])[:, 0], position)
+        return sampler(bin_logits(reader, actions, hidden[:, None], allowed[position][None, None])[:, 0], position)
 
     def step(carry: tuple[Array, Memory], position: Array) -> tuple[tuple[Array, Memory], Array]:
         last, memory = carry

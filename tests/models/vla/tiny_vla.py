@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rtx.models.vla.config import PaLIConfig, PaliGemmaConfig
@@ -88,6 +89,6 @@ def model_and_variables(config, *, seed=0):
     def drawn(path, leaf):
         name = jax.tree_util.keystr(path)
         small = 0.1 if "embedding" in name and "input" in name else 0.6
-        return rng.normal(0, small, leaf.shape).astype(leaf.dtype)
+        return jnp.asarray(rng.normal(0, small, leaf.shape), leaf.dtype)
 
     return model, jax.tree_util.tree_map_with_path(drawn, shapes)
