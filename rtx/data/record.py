@@ -86,8 +86,8 @@ class DatasetRecord:
     integers that spell one (code points or UTF-8, padded with 0), or a list of strings (see `targets`).
     `sentence_vector`: key of the first instruction's sentence vector, of sets that store one (`rtx.data.sentences`); copies
     that lack it are prepared without.
-    `targets`: keys of the text to answer, of sets with questions. Of a list of answers the most frequent is taken, of equally
-    frequent ones the first.
+    `targets`: keys of the text to answer, of sets with questions; of a robot's set, what it is to think before it acts. Of a
+    list of answers the most frequent is taken, of equally frequent ones the first.
     `depth`: camera role -> depth map, along its viewing direction; they are loaded on request only.
     `metadata`: keys outside the steps, full path, repeated over steps under "traj_metadata".
     `keep`: False filters an episode out (counted), before it is standardized.

@@ -116,15 +116,38 @@ def test_parameters_are_taken_by_name_and_all_that_do_not_fit_are_named(runs, ca
     ]
 
 
+def inputs_of(config: TrainConfig, *, model=MODEL, **data):
+    return open_inputs(dataclasses.replace(config, model=model, data=dataclasses.replace(config.data, **data), train=FRESH))
+
+
+FRESH = OptimizationConfig()
+
+
 def test_the_model_learns_from_data_and_tokenizer_what_its_config_leaves_open(runs):
-    config = runs[2]
-    data = dataclasses.replace(config.data, template="plan", action_words="rarest")
     model = dataclasses.replace(MODEL, bins="quantile", proprio_dims=1)
-    inputs = open_inputs(dataclasses.replace(config, data=data, model=model))
-    assert isinstance(inputs.tokenizer, VLATokenizer)
-    assert (inputs.model.plan, inputs.model.plan_end) == (True, inputs.tokenizer.plan_end)
+    inputs = inputs_of(runs[2], model=model, template="plan", action_words="rarest")
+    tokenizer = inputs.tokenizer
+    assert isinstance(tokenizer, VLATokenizer)
+    assert (inputs.model.plan, inputs.model.plan_end) == (True, tokenizer.plan_end)
     assert len(set(inputs.model.action_ids)) == MODEL.num_bins
-    assert set(inputs.model.action_ids) <= set(range(inputs.tokenizer.size)) - inputs.tokenizer.special_ids
+    assert set(inputs.model.action_ids) <= set(range(tokenizer.size)) - tokenizer.special_ids
     assert (len(inputs.model.bin_values), inputs.model.action_dims, inputs.model.proprio_dims) == (8, 8, 10)
     assert inputs.tokenizers.plans is not None
     assert model_from_json(open_checkpoint(runs[1]).model).config.terminate == 7
+
+
+def test_what_the_data_part_says_is_done(runs, tmp_path: Path):
+    plain = inputs_of(runs[2])
+    assert plain.mixture.robots() == 0.5, "although questions weigh three times as much"
+    assert inputs_of(runs[2], robot_share=None).mixture.robots() == 0.25
+    assert plain.tokenizer.size <= MODEL.language.vocab - MODEL.num_bins, "the last ids are those of actions"
+    assert (plain.model.plan, plain.tokenizers.plans) == (False, None)
+    pieces = inputs_of(runs[2], action_words="integers")
+    assert [pieces.tokenizer.pieces[i].strip("\N{LOWER ONE EIGHTH BLOCK}") for i in pieces.model.action_ids] == list("01234567")
+    other = VLATokenizer.from_texts(["another language"], size=80, text_length=32, answer_length=8)
+    (tmp_path / "spiece.model").write_bytes(other.model)
+    brought = inputs_of(runs[2], vocabulary=str(tmp_path / "spiece.model")).tokenizer
+    assert (brought.model, brought.text_length, brought.answer_length) == (other.model, 48, 16)
+    small = dataclasses.replace(MODEL, language=dataclasses.replace(MODEL.language, vocab=40))
+    with pytest.raises(UserError, match=r"vocab 40 is less than the tokenizer's \d+ pieces"):
+        inputs_of(runs[2], model=small, vocabulary=str(tmp_path / "spiece.model"))
