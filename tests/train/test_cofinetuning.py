@@ -6,6 +6,7 @@ import logging
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -13,14 +14,15 @@ from rtx.data.prepare import prepare
 from rtx.data.web import import_web, web_record
 from rtx.errors import UserError
 from rtx.images import encode_png
-from rtx.models.families import model_from_json
+from rtx.models.families import build_model, model_from_json
 from rtx.models.vla.language import VLATokenizer
-from rtx.train import loop, pytree
+from rtx.train import imitation, loop, pytree
 from rtx.train.checkpoint import open_checkpoint
 from rtx.train.config import AugmentConfig, DataConfig, DataSet, OptimizationConfig, RunConfig, TrainConfig
-from rtx.train.inputs import open_inputs
+from rtx.train.inputs import open_inputs, train_batches
 from rtx.train.metrics import read_metrics
 from rtx.train.start import starting_variables
+from tests.data.tiny_sets import save_manifest, tiny_set
 from tests.models.vla import tiny_vla
 from tests.train.small_run import write_sets
 
@@ -151,3 +153,36 @@ def test_what_the_data_part_says_is_done(runs, tmp_path: Path):
     small = dataclasses.replace(MODEL, language=dataclasses.replace(MODEL.language, vocab=40))
     with pytest.raises(UserError, match=r"vocab 40 is less than the tokenizer's \d+ pieces"):
         inputs_of(runs[2], model=small, vocabulary=str(tmp_path / "spiece.model"))
+
+
+def test_plans_of_robots_are_learned_before_their_actions(runs, tmp_path: Path):
+    planned = tiny_set(tmp_path / "planned", name="planned", roles=("primary",))
+    steps = planned.splits["train"]["num_steps"]
+    np.save(tmp_path / "planned" / "train" / "target_id.npy", (np.arange(steps) % 2).astype(np.int32)[:, None])
+    save_manifest(dataclasses.replace(planned, targets=("plan",)))
+    sets = (DataSet(prepared=str(tmp_path / "planned")), runs[2].data.sets[1])
+    config = dataclasses.replace(runs[2], run=dataclasses.replace(runs[2].run, eval_samples=0))
+    model = dataclasses.replace(MODEL, text_length=64, answer_length=32)
+    inputs = inputs_of(config, model=model, sets=sets, template="plan")
+    with train_batches(inputs, dataclasses.replace(config, data=dataclasses.replace(config.data, sets=sets))) as loader:
+        batch = next(loader)
+    is_robot = batch.action_mask.any((1, 2))
+    assert is_robot.sum() == 2
+    said = inputs.tokenizer.decode(batch.target)
+    assert {said[row] for row in np.flatnonzero(is_robot)} <= {"Plan: do planned. Action:", "Plan: undo planned. Action:"}
+    assert all(said[row].startswith("there are") for row in np.flatnonzero(~is_robot))
+    network, quickly = (
+        build_model(inputs.model),
+        {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {},
+    )
+
+    def loss(batch):
+        variables = network.init(jax.random.key(0), batch)
+        return network.loss(variables, batch, jax.random.key(1), train=False)[1]
+
+    metrics = jax.jit(loss, compiler_options=quickly)(imitation.place(batch))
+    plan_and_end = (batch.target[is_robot] != 0).sum(1) + 1
+    known = batch.action_mask[is_robot].sum((1, 2))
+    np.testing.assert_array_equal(metrics["tokens"][is_robot], plan_and_end + known)
+    assert np.isfinite(metrics["accuracy_text"]).all()
+    assert np.isfinite(metrics["accuracy"]).tolist() == is_robot.tolist()
