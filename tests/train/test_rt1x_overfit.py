@@ -14,7 +14,6 @@ import pytest
 
 from rtx.data.loader import one_pass
 from rtx.data.tokenizers import Tokenizers
-from rtx.models.families import model_from_json
 from rtx.models.rt1x import actions
 from rtx.models.rt1x.model import RT1X
 from rtx.train.checkpoint import open_checkpoint
@@ -46,19 +45,19 @@ def recalled(checkpoint):
         inputs.mixture, batch_size=25, history=data.history, chunk=1, roles=data.roles, split="train",
         image_size=data.image_size, fit=data.fit, tokenizers=Tokenizers.alike(inputs.tokenizer.encode), frame_actions=True,
     )  # fmt: skip
-    read = {dtype: jax.jit(partial(_tokens, checkpoint, dtype)) for dtype in ("float32", "bfloat16")}
+    read = {dtype: jax.jit(partial(_tokens, config.model, dtype)) for dtype in ("float32", "bfloat16")}
     right = same = total = 0
     for batch in batches:
         labels = np.asarray(actions.encode(config.model, jnp.asarray(batch.action)))
         known = np.asarray(actions.known_tokens(jnp.asarray(batch.action_mask)))
-        exact, rounded = (np.asarray(tokens(batch))[known] for tokens in read.values())
+        exact, rounded = (np.asarray(tokens(checkpoint.variables, batch))[known] for tokens in read.values())
         right, same, total = right + (exact == labels[known]).sum(), same + (exact == rounded).sum(), total + known.sum()
     return right / total, same / total
 
 
-def _tokens(checkpoint, dtype, batch):
-    model = RT1X(dataclasses.replace(model_from_json(checkpoint.model).config, compute_dtype=dtype))
-    logits, _ = model.logits(checkpoint.variables, batch, jax.random.key(0), num_steps=model.config.history, train=False)
+def _tokens(config, dtype, variables, batch):
+    model = RT1X(dataclasses.replace(config, compute_dtype=dtype))
+    logits, _ = model.logits(variables, batch, jax.random.key(0), num_steps=config.history, train=False)
     return jnp.argmax(logits, -1)
 
 
