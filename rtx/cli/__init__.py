@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rtx {__version__}")
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_quickstart(verbs)
+    _add_reproduce(verbs)
     add_data(verbs.add_parser("data", help="data sets: list, prepare, look at, record, bring in"))
     _add_train(verbs)
     _add_eval(verbs)
@@ -104,6 +105,27 @@ def _quickstart(args: argparse.Namespace) -> None:
     from rtx.quickstart import quickstart
 
     print(quickstart(args.out, preset=args.preset, num_workers=args.workers))
+
+
+# reproduce
+
+
+def _add_reproduce(verbs: argparse._SubParsersAction) -> None:
+    parser = verb(verbs, "reproduce", _reproduce, "a claim of a source paper at small scale, with intervals; resumable")
+    parser.add_argument("name", metavar="NAME", help="rt2-cotraining: fine-tuning with and without web data")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/NAME")
+    parser.add_argument(
+        "--preset",
+        default="default",
+        help="default: 2 hours on 2 CPU cores; short: 30 minutes; long: for a GPU; smoke: a check",
+    )
+    parser.add_argument("--workers", type=int, default=2, help="simulator processes (default: %(default)s)")
+
+
+def _reproduce(args: argparse.Namespace) -> None:
+    from rtx.reproduce import reproduce
+
+    print(reproduce(args.name, args.out or Path("runs") / args.name, preset=args.preset, num_workers=args.workers))
 
 
 # train

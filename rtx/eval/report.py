@@ -60,16 +60,20 @@ def write_report(
         _data(sets) if sets else "",
         _made(evaluation, stage_seconds or {}, facts or {}),
     ]
-    page = (
+    with atomic(out) as file:
+        file.write(page(title or evaluation.suite.name, sections).encode())
+    return out
+
+
+def page(title: str, sections: Sequence[str]) -> str:
+    """A whole HTML document in the report's looks, of sections that are HTML already."""
+    return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title or evaluation.suite.name)}</title><style>{_style()}</style></head>"
+        f"<title>{escape(title)}</title><style>{_style()}</style></head>"
         f"<body><main>{''.join(sections)}</main></body></html>\n"
     )
-    with atomic(out) as file:
-        file.write(page.encode())
-    return out
 
 
 def _style() -> str:
@@ -274,7 +278,7 @@ def _made(evaluation: Evaluation, stage_seconds: Mapping[str, float], facts: Map
         "safety filter": "on" if settings.safety else "OFF",
         "simulator": f"episodes took {_duration(evaluation.episode_wall_s)} in all, one after the other; "
         f"{evaluation.worker_deaths} processes died and were replaced",
-        "machine": f"{platform.system()} {platform.machine()}, {_count(os.cpu_count() or 1, 'core')}",
+        "machine": machine(),
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
         "wall time": ", ".join(f"{stage} {_duration(seconds)}" for stage, seconds in stage_seconds.items()),
         **facts,
@@ -299,6 +303,11 @@ def _refusals(evaluation: Evaluation) -> str:
         for name in evaluation.policies
     ]
     return html_table(["policy", "actions", *reasons], rows)
+
+
+def machine() -> str:
+    """Operating system, processor family and number of cores."""
+    return f"{platform.system()} {platform.machine()}, {_count(os.cpu_count() or 1, 'core')}"
 
 
 def versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from rtx.eval.sim.tasks import PALETTE
 
-GRID = string.ascii_lowercase  # first letter: upper row, left column
+GRID = string.ascii_lowercase[:16]  # the first letter is the upper row or the left column
 QUESTIONS = 4  # about each sight, of different kinds
 _NEAR_M = 0.03  # closer than this in one direction is neither left nor right, neither away nor closer
 _APART_M = 0.04  # between two cubes of which one is said to be further left
@@ -48,9 +48,10 @@ class Question:
 
 
 def ask_all(sight: Sight, turn: int, rng: np.random.Generator) -> tuple[Question, ...]:
-    """`QUESTIONS` of them: of the first kinds, counted from the `turn`-th on, of which something can be asked."""
-    kinds = list(KINDS)
-    in_turn = [kinds[(turn + place) % len(kinds)] for place in range(len(kinds))]
+    """`QUESTIONS` of them: what lies where, which tells most, and of the other kinds the first, counted from the `turn`-th on,
+    of which something can be asked."""
+    others = [kind for kind in KINDS if kind != "all"]
+    in_turn = ["all", *(others[(turn + place) % len(others)] for place in range(len(others)))]
     asked = [question for kind in in_turn if (question := ask(kind, sight, rng)) is not None]
     return tuple(asked[:QUESTIONS])
 
@@ -59,6 +60,20 @@ def ask(kind: str, sight: Sight, rng: np.random.Generator) -> Question | None:
     """None where this sight allows no such question."""
     asked = KINDS[kind](sight, rng)
     return None if asked is None else Question(kind=kind, question=asked[0], answer=asked[1])
+
+
+def is_right(kind: str, said: str, answer: str) -> bool:
+    """Word for word; a place may be one row and one column off, as it can lie on the border between two."""
+    if kind not in ("where", "all"):
+        return said == answer
+    given, wanted = said.split(), answer.split()
+    return len(given) == len(wanted) and all(_is_alike(one, other) for one, other in zip(given, wanted, strict=True))
+
+
+def _is_alike(word: str, wanted: str) -> bool:
+    if len(wanted) > 1:  # a colour
+        return word == wanted
+    return len(word) == 1 and abs(ord(word) - ord(wanted)) <= 1
 
 
 def place(seen: Seen) -> str:
@@ -80,6 +95,12 @@ _Asked = tuple[str, str] | None
 
 def _some(sight: Sight, rng: np.random.Generator) -> Seen:
     return sight.cubes[int(rng.integers(len(sight.cubes)))]
+
+
+def _all(sight: Sight, rng: np.random.Generator) -> _Asked:
+    """From left to right in the picture."""
+    order = sorted(sight.cubes, key=lambda cube: cube.column)
+    return "what lies where?", " ".join(f"{cube.colour} {place(cube)}" for cube in order)
 
 
 def _where(sight: Sight, rng: np.random.Generator) -> _Asked:
@@ -125,5 +146,5 @@ def _outermost(sight: Sight, rng: np.random.Generator) -> _Asked:
 
 
 KINDS: Mapping[str, Callable[[Sight, np.random.Generator], _Asked]] = {
-    "where": _where, "way": _way, "colour": _colour, "exists": _exists, "side": _side, "outermost": _outermost
+    "all": _all, "where": _where, "way": _way, "colour": _colour, "exists": _exists, "side": _side, "outermost": _outermost
 }  # fmt: skip

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from rtx.eval.sim.grounding import GRID, KINDS, QUESTIONS, Question, Seen, Sight, ask, ask_all, place, way
+from rtx.eval.sim.grounding import GRID, KINDS, QUESTIONS, Question, Seen, Sight, ask, ask_all, is_right, place, way
 from rtx.eval.sim.tasks import PALETTE
 
 
@@ -33,15 +33,40 @@ def test_where_and_what_is_there_are_each_others_inverse():
     for sight, question in asked("where"):
         (colour,) = re.fullmatch(r"where is the (\w+) cube\?", question.question).groups()
         row, column = map(GRID.index, question.answer.split())
-        assert row == int(26 * cube(sight, colour).row)
-        assert column == int(26 * cube(sight, colour).column)
+        assert row == int(16 * cube(sight, colour).row)
+        assert column == int(16 * cube(sight, colour).column)
     for sight, question in asked("colour"):
         (at,) = re.fullmatch(r"what colour is the cube at (\w \w)\?", question.question).groups()
         assert place(cube(sight, question.answer)) == at
 
 
+def test_all_of_them_from_left_to_right():
+    for sight, question in asked("all"):
+        words = question.answer.split()
+        assert question.question == "what lies where?"
+        assert {words[i]: " ".join(words[i + 1 : i + 3]) for i in range(0, len(words), 3)} == {
+            cube.colour: place(cube) for cube in sight.cubes
+        }
+        columns = [cube(sight, colour).column for colour in words[::3]]
+        assert columns == sorted(columns)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "answer", "right"),
+    [
+        ("where", "c k", "c k", True), ("where", "d j", "c k", True), ("where", "e k", "c k", False),
+        ("where", "c", "c k", False), ("where", "", "c k", False), ("where", "red k", "c k", False),
+        ("all", "red c k", "red c l", True),
+        ("all", "pink c k", "red c k", False), ("all", "red c k", "red c k blue a a", False),
+        ("colour", "red", "red", True), ("colour", "red red", "red", False), ("way", "left", "left away", False),
+    ],
+)  # fmt: skip
+def test_an_answer_is_right_word_for_word_and_a_place_to_one_row_and_column(kind, said, answer, right):
+    assert is_right(kind, said, answer) == right
+
+
 def test_places_stay_on_the_grid():
-    assert place(Seen(row=-0.1, column=1.2, xy=(0.0, 0.0))) == "a z"
+    assert place(Seen(row=-0.1, column=1.2, xy=(0.0, 0.0))) == "a p"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,173 @@
+"""What came of an experiment with three trainings a seed: rates over all seeds, which differences they show, as text and page.
+
+    eval/<seed>/results.json, questions/<seed>/<run>.json --collect--> Findings --as_text, write_page--> report.txt, report.html
+
+Nothing is called a difference unless `rtx.eval.seeded` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from rtx.eval.report import machine, page, versions
+from rtx.eval.results import load_evaluation
+from rtx.eval.seeded import SeededComparison, SeededRate, Trials, compare_seeded, seeded_rate
+from rtx.files import atomic, read_json
+from rtx.tables import Cell, html_table
+
+LABELS: Mapping[str, str] = {
+    "vlm": "vision-language model, before any robot data",
+    "scratch": "(a) robot data, from scratch",
+    "robot": "(b) robot data, from the vision-language model",
+    "both": "(c) robot and web data, from the vision-language model",
+}
+MEASURES: Mapping[str, str] = {
+    "reach_seen": "solved, colours named in the robot data",
+    "reach_unseen": "solved, colours named in the web data only",
+    "questions": "held-out questions answered",
+}
+COMPARISONS = (
+    ("reach_unseen", "robot", "scratch"), ("reach_unseen", "both", "scratch"), ("reach_unseen", "both", "robot"),
+    ("reach_seen", "robot", "scratch"), ("reach_seen", "both", "robot"),
+    ("questions", "both", "robot"), ("questions", "vlm", "robot"), ("questions", "vlm", "both"),
+)  # fmt: skip
+"""(measure, one, other): what the paper's claim is about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """`trials[measure][run]`: one mapping of trial to success for each seed. `by_kind[run][kind]` likewise, of questions."""
+
+    trials: Mapping[str, Mapping[str, Sequence[Trials]]]
+    by_kind: Mapping[str, Mapping[str, Sequence[Trials]]]
+    num_seeds: int
+
+    def rate(self, measure: str, run: str) -> SeededRate | None:
+        """None for what a run cannot do."""
+        found = self.trials[measure].get(run)
+        return None if found is None else seeded_rate(found)
+
+    def compare(self, measure: str, one: str, other: str) -> SeededComparison:
+        return compare_seeded(self.trials[measure][one], self.trials[measure][other])
+
+
+def collect(out: Path, num_seeds: int) -> Findings:
+    """From the folder of an experiment whose stages before the report are done."""
+    trials: dict[str, dict[str, list[Trials]]] = {measure: {} for measure in MEASURES}
+    by_kind: dict[str, dict[str, list[Trials]]] = {}
+    for seed in range(num_seeds):
+        evaluation = load_evaluation(out / "eval" / str(seed))
+        for task in evaluation.suite.tasks:
+            for run in evaluation.policies:
+                of_seed = {outcome.episode: outcome.success for outcome in evaluation.select(run, task=task)}
+                trials[task].setdefault(run, []).append(of_seed)
+        for run in LABELS:
+            answers = read_json(out / "questions" / str(seed) / f"{run}.json")["answers"]
+            trials["questions"].setdefault(run, []).append({key: one["right"] for key, one in answers.items()})
+            for kind in {one["kind"] for one in answers.values()}:
+                of_kind = {key: one["right"] for key, one in answers.items() if one["kind"] == kind}
+                by_kind.setdefault(run, {}).setdefault(kind, []).append(of_kind)
+    return Findings(trials=trials, by_kind=by_kind, num_seeds=num_seeds)
+
+
+def as_text(findings: Findings) -> str:
+    """Rates, then one line for each comparison."""
+    lines = [f"{findings.num_seeds} seeds, 95 % intervals", ""]
+    for measure, title in MEASURES.items():
+        lines.append(f"{title}:")
+        lines += [f"  {LABELS[run]:<55} {rate}" for run in LABELS if (rate := findings.rate(measure, run)) is not None]
+    lines.append("")
+    for measure, one, other, found in _comparisons(findings):
+        lines.append(f"{MEASURES[measure]}: {_short(one)} against {_short(other)}: {found.verdict} ({found.reason})")
+    return "\n".join([*lines, "", claim(findings), ""])
+
+
+def claim(findings: Findings) -> str:
+    """How the order of the paper fares: c >= b > a on unseen words, and questions kept by c only."""
+    better = {(m, one, other): found.verdict for m, one, other, found in _comparisons(findings)}
+    shown = [
+        ("(b) beats (a) on words that the robot data never name", better["reach_unseen", "robot", "scratch"] == "better"),
+        ("(c) beats (a) on them", better["reach_unseen", "both", "scratch"] == "better"),
+        ("(c) is not worse than (b) on them", better["reach_unseen", "both", "robot"] != "worse"),
+        ("(c) answers more questions than (b)", better["questions", "both", "robot"] == "better"),
+    ]
+    return "The paper's order: " + "; ".join(f"{what}: {'shown' if is_so else 'NOT shown'}" for what, is_so in shown) + "."
+
+
+def write_page(out: Path, findings: Findings, *, plan: Mapping[str, Any], stage_seconds: Mapping[str, float]) -> Path:
+    """One HTML file that needs nothing else."""
+    sections = [
+        "<h1>Co-fine-tuning with web data, small</h1>",
+        f"<p class='dim'>RT-2 (arXiv 2307.15818), table 6, with {findings.num_seeds} seeds</p>",
+        f"<p><b>{escape(claim(findings))}</b></p>",
+        f"<h2>Rates</h2>{_rates(findings)}{_NOTE}",
+        f"<h2>Differences</h2>{_differences(findings)}",
+        f"<h2>Questions by kind</h2>{_kinds(findings)}",
+        f"<h2>How it was made</h2>{_made(plan, stage_seconds)}",
+    ]
+    with atomic(out) as file:
+        file.write(page("Co-fine-tuning with web data, small", sections).encode())
+    return out
+
+
+_NOTE = (
+    "<p class='note'>Intervals: Wilson's for as many trials as there would be without what the trials of one training have in "
+    "common (Kish's design effect between seeds). A verdict other than <i>no difference shown</i> needs intervals that do not "
+    "overlap, an exact McNemar test over all pairs with p below 0.05, and no seed that points the other way.</p>"
+)
+
+
+def _comparisons(findings: Findings) -> Iterator[tuple[str, str, str, SeededComparison]]:
+    for measure, one, other in COMPARISONS:
+        yield measure, one, other, findings.compare(measure, one, other)
+
+
+def _short(run: str) -> str:
+    return LABELS[run].split(" ")[0] if LABELS[run].startswith("(") else "the vision-language model"
+
+
+def _rates(findings: Findings) -> str:
+    rows = [[LABELS[run], *(_rate_cell(findings.rate(measure, run)) for measure in MEASURES)] for run in LABELS]
+    return html_table(["", *MEASURES.values()], rows)
+
+
+def _rate_cell(rate: SeededRate | None) -> Cell:
+    if rate is None:
+        return Cell("<td class='rate'>-</td>")
+    low, high = 100 * rate.interval.low, 100 * rate.interval.high
+    seeds = ", ".join(f"{100 * of_seed.value:.0f}" for of_seed in rate.seeds)
+    return Cell(
+        f"<td class='rate'>{100 * rate.value:.0f} %<small>{low:.0f} to {high:.0f} %, {rate.whole.trials} trials; "
+        f"seeds {seeds}</small></td>"
+    )
+
+
+def _differences(findings: Findings) -> str:
+    rows = []
+    for measure, one, other, found in _comparisons(findings):
+        kind = found.verdict if found.verdict in ("better", "worse") else "same"
+        verdict = Cell(f"<td><span class='{kind}'>{found.verdict}</span></td>")
+        rows.append([MEASURES[measure], f"{_short(one)} against {_short(other)}", verdict, found.reason])
+    return html_table(["", "", "", "why"], rows)
+
+
+def _kinds(findings: Findings) -> str:
+    kinds = sorted(next(iter(findings.by_kind.values())))
+    rows = [
+        [LABELS[run], *(f"{100 * seeded_rate(findings.by_kind[run][kind]).value:.0f} %" for kind in kinds)] for run in LABELS
+    ]
+    return html_table(["", *kinds], rows)
+
+
+def _made(plan: Mapping[str, Any], stage_seconds: Mapping[str, float]) -> str:
+    known = {
+        "size": ", ".join(f"{name} {value}" for name, value in plan.items()),
+        "wall time": ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in stage_seconds.items()),
+        "machine": machine(),
+        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+    }
+    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in known.items()) + "</dl>"

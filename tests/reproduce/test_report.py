@@ -1,0 +1,89 @@
+"""From the files that an experiment leaves to the table: what is shown is said, what is not shown is not said."""
+
+from pathlib import Path
+
+import pytest
+
+from rtx.eval.outcome import Ledger, Outcome
+from rtx.eval.play import Settings
+from rtx.eval.results import Evaluation
+from rtx.eval.suite import Suite
+from rtx.files import write_json
+from rtx.reproduce.report import as_text, claim, collect, write_page
+
+EPISODES = 40
+AS_IN_THE_PAPER = {
+    "reach_seen": {"scratch": 34, "robot": 36, "both": 37},
+    "reach_unseen": {"scratch": 4, "robot": 20, "both": 30},
+    "questions": {"vlm": 38, "scratch": 0, "robot": 2, "both": 37},
+}
+
+
+def outcome(run: str, task: str, index: int, success: bool) -> Outcome:
+    return Outcome(
+        key=f"{run}{task}{index}", policy=run, arm="sim_panda", task=task, index=index, seed=index, instruction="reach",
+        success=success, steps=3, seconds=0.6, wall_s=0.1, policy_calls=2, refusals={}, final_distance_m=0.0, video=None,
+    )  # fmt: skip
+
+
+def experiment(out: Path, solved: dict[str, dict[str, int]], *, seeds: int = 3) -> Path:
+    suite = Suite(name="made", arms=("sim_panda",), tasks=("reach_seen", "reach_unseen"), episodes_per_cell=EPISODES)
+    for seed in range(seeds):
+        outcomes = [
+            outcome(run, task, i, i < solved[task][run])
+            for task in suite.tasks
+            for run in ("both", "robot", "scratch")
+            for i in range(EPISODES)
+        ]
+        folder = out / "eval" / str(seed)
+        evaluation = Evaluation(
+            suite=suite, settings=Settings(), policies={run: run for run in ("both", "robot", "scratch")},
+            outcomes=tuple(outcomes), out=folder,
+        )  # fmt: skip
+        folder.mkdir(parents=True)
+        write_json(folder / "results.json", evaluation.to_json())
+        with Ledger(folder / "episodes.jsonl") as ledger:
+            for one in outcomes:
+                ledger.append(one)
+        for run, right in solved["questions"].items():
+            answers = {
+                f"{i} where": {"kind": "where" if i % 2 else "way", "said": "a b", "right": i < right} for i in range(EPISODES)
+            }
+            path = out / "questions" / str(seed) / f"{run}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"checkpoint": "1", "answers": answers})
+    return out
+
+
+def test_the_papers_order_is_recognised(tmp_path):
+    findings = collect(experiment(tmp_path, AS_IN_THE_PAPER), 3)
+    assert findings.compare("reach_unseen", "robot", "scratch").verdict == "better"
+    assert findings.compare("reach_seen", "both", "robot").verdict == "no difference shown"
+    assert "NOT" not in claim(findings)
+    text = as_text(findings)
+    assert "(c) robot and web data, from the vision-language model  75 % (95 % interval 67..82; seeds 75, 75, 75)" in text
+    assert "(b) against (a): better (intervals do not overlap; 48 to 0 where they differ" in text
+    assert findings.rate("reach_seen", "vlm") is None
+    assert {kind: len(seeds) for kind, seeds in findings.by_kind["both"].items()} == {"where": 3, "way": 3}
+
+
+def test_what_is_not_shown_is_not_claimed(tmp_path):
+    alike = {measure: dict.fromkeys(runs, 20) for measure, runs in AS_IN_THE_PAPER.items()}
+    findings = collect(experiment(tmp_path, alike), 3)
+    assert claim(findings).count("NOT shown") == 3
+    assert "(c) is not worse than (b) on them: shown" in claim(findings)
+    assert ": better" not in as_text(findings)
+
+
+def test_the_page_needs_nothing_else(tmp_path):
+    findings = collect(experiment(tmp_path, AS_IN_THE_PAPER), 3)
+    page = write_page(tmp_path / "report.html", findings, plan={"steps": 3}, stage_seconds={"training": 61.0}).read_text()
+    for expected in ("seeds 75, 75, 75", "no difference shown", "67 to 82 %", "steps 3", "training 61 s", "default-src 'none'"):
+        assert expected in page
+    assert "http://" not in page
+    assert "https://" not in page
+
+
+def test_an_experiment_that_is_not_done_says_so(tmp_path):
+    with pytest.raises(Exception, match="results"):
+        collect(tmp_path, 1)
