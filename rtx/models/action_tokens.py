@@ -58,7 +58,8 @@ class UniformTokenizer:
     def decode(self, token: Int[Array, "*b a"]) -> Float[Array, "*b a"]:
         """Ids to model space, float32. Ids outside `token_ids` are clipped to the nearest."""
         index = jnp.clip(token - self.first_id, 0, self.num_bins - 1)
-        return index.astype(jnp.float32) * self.bin_width - 1.0
+        # Compiled as one fused multiply-add, the last bin would come out one rounding above 1.
+        return jnp.minimum(index.astype(jnp.float32) * self.bin_width - 1.0, 1.0)
 
     def soft_labels(self, action: Float[Array, "*b a"], *, sigma_bins: float) -> Float[Array, "*b a v"]:
         """Target distribution over the bins: a Gaussian of `sigma_bins` around the value itself (not around its bin).

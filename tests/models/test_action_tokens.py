@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -36,6 +37,14 @@ def test_truncation_decodes_low_by_less_than_a_bin() -> None:
 def test_monotone() -> None:
     tokens = np.asarray(TOKENIZER.encode(jnp.asarray(np.sort(VALUES))))
     assert np.all(np.diff(tokens) >= 0)
+
+
+@pytest.mark.parametrize("num_bins", [8, 256, 512])
+def test_compiled_bins_end_at_one(num_bins: int) -> None:
+    tokenizer = UniformTokenizer(num_bins=num_bins)
+    as_served = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}  # not as tests compile
+    decode = jax.jit(tokenizer.decode, compiler_options=as_served)
+    assert decode(jnp.asarray([0, num_bins - 1])).tolist() == [-1.0, 1.0]
 
 
 def test_every_token_survives_decode_and_encode() -> None:
