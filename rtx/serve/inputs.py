@@ -33,6 +33,7 @@ class Robot:
     layout: Layout  # of its observations' proprio and of the actions it is given
     cameras: tuple[str, ...]  # roles that both the policy and the robot have
     action: Normalizer
+    action_mask: np.ndarray  # bool [k, a]: what it has of the model's actions
     proprio: Normalizer
 
 
@@ -71,7 +72,8 @@ class Inputs:
     def batch(
         self, observations: Sequence[Observation], robots: Sequence[Robot], *, size: int, history: int | None = None
     ) -> Batch:
-        """Checked observations as numpy arrays of leading size `size`; rows past the last repeat it. No action in it.
+        """Checked observations as numpy arrays of leading size `size`; rows past the last repeat it. No action in it, only
+        which entries of it each robot has.
 
         `history`: frames of it, None for the contract's.
         """
@@ -87,7 +89,7 @@ class Inputs:
             proprio=np.stack([robot.proprio.forward(obs.proprio[take]) for obs, robot, take, _ in shown])[rows],
             text=text[rows],
             action=None,
-            action_mask=None,
+            action_mask=np.stack([robot.action_mask for robot in robots])[rows],
             embodiment=np.array([robot.index for robot in robots], np.int32)[rows],
             sample=np.zeros(size, np.int64),
         )
@@ -162,6 +164,7 @@ def _robot(contract: Contract, name: str, index: int) -> Robot:
         layout=contract.layouts[name],
         cameras=tuple(role for role in contract.roles if role in embodiment.roles),
         action=contract.action_normalizer(name),
+        action_mask=np.tile(contract.action_mask(name), (contract.chunk, 1)),
         proprio=contract.proprio_normalizer(name),
     )
 

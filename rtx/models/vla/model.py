@@ -86,7 +86,7 @@ class VLA:
             total += entries * self._head_loss(variables, readouts, batch, rng)
             tokens += entries
             if not train:  # it may take many steps to make an action
-                metrics |= self._errors(self._head_act(variables, readouts, rng), batch)
+                metrics |= self._errors(self._head_act(variables, readouts, batch, rng), batch)
         loss = total.sum() / jnp.maximum(tokens.sum(), 1.0)
         return loss, {**metrics, "tokens": tokens, "loss": loss}, {}
 
@@ -98,7 +98,7 @@ class VLA:
             return self.decoded(planned.bins, planned.is_action)
         hidden, memory = self.begin(variables, batch, room=self.config.num_action_tokens - 1)
         if not self.config.says_actions:
-            return self._head_act(variables, self._readouts(self.reader(variables), hidden, memory), rng)
+            return self._head_act(variables, self._readouts(self.reader(variables), hidden, memory), batch, rng)
         return self.decoded(self.bins_after(variables, hidden, memory, Sampler(temperature, rng)))
 
     def think(self, variables: Variables, batch: Batch, rng: jax.Array, *, temperature: float = 0.0) -> Planned:
@@ -165,8 +165,9 @@ class VLA:
         action, mask = jnp.asarray(batch.action), jnp.asarray(batch.action_mask)
         return self._head().apply({"params": variables["params"][HEAD]}, readouts, action, mask, rng, method="loss")  # type: ignore[return-value]
 
-    def _head_act(self, variables: Variables, readouts: Array, rng: jax.Array) -> Float[Array, "b k a"]:
-        return self._head().apply({"params": variables["params"][HEAD]}, readouts, rng, method="act")  # type: ignore[return-value]
+    def _head_act(self, variables: Variables, readouts: Array, batch: Batch, rng: jax.Array) -> Float[Array, "b k a"]:
+        mask = None if batch.action_mask is None else jnp.asarray(batch.action_mask)
+        return self._head().apply({"params": variables["params"][HEAD]}, readouts, rng, mask, method="act")  # type: ignore[return-value]
 
     def begin(self, variables: Variables, batch: Batch, *, room: int) -> tuple[Float[Array, "b d"], Memory]:
         """What predicts a robot's first answer token, and a memory with room for `room` of them."""
