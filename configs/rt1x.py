@@ -67,10 +67,11 @@ def bridge() -> TrainConfig:
 def tiny() -> TrainConfig:
     """Every part of RT-1-X, small, on the Bridge debug cut: it learns its 25 episodes (200 steps) by heart.
 
-    Every action token of every frame is right after 600 steps. Dropout and augmentation are off, for that is the point. The
-    cut's validation split holds the same episodes, so its figures are no generalisation. Fewer steps learn as much and show
-    less: batch statistics are running means from 0 and 1, and after 350 steps 3 % of that 1 is left, where the smallest
-    variances are 0.004. Seen then: 99.4 % of the tokens right in training, 29 % in evaluation, 99.6 % with that 3 % taken out.
+    Seen on a CPU, in evaluation: 96 % of the action tokens of all frames right after 450 steps, 99.9 % after 525. Dropout and
+    augmentation are off, for that is the point. The cut's validation split holds the same episodes, so its figures are no
+    generalisation. Fewer steps learn as much and show less: batch statistics are running means from 0 and 1, and after 350
+    steps 3 % of that 1 is left, where the smallest variances are 0.004. A run of 350 had 99.4 % right in training, 29 % in
+    evaluation, and 99.6 % with that 3 % taken out.
     """
     return _small(RT1XConfig(**_SMALL))
 
