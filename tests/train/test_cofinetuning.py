@@ -88,6 +88,8 @@ def test_it_begins_with_the_parameters_and_the_tokenizer_of_the_other(runs):
     assert 0 < np.abs(after - before).max() < 0.01, "two steps away from it, not a draw away"
     alone = open_inputs(dataclasses.replace(runs[2], train=dataclasses.replace(runs[2].train, start="")))
     assert alone.tokenizer.to_json() != first.tokenizer
+    thinking = dataclasses.replace(runs[2], data=dataclasses.replace(runs[2].data, template="plan"))
+    assert open_inputs(thinking, origin=runs[0]).tokenizer.model == VLATokenizer.from_json(first.tokenizer).model
 
 
 def test_a_resumed_run_does_not_need_where_it_began(runs, tmp_path: Path):
@@ -146,7 +148,7 @@ def test_what_the_data_part_says_is_done(runs, tmp_path: Path):
     assert (plain.model.plan, plain.tokenizers.plans) == (False, None)
     pieces = inputs_of(runs[2], action_words="integers")
     assert [pieces.tokenizer.pieces[i].strip("\N{LOWER ONE EIGHTH BLOCK}") for i in pieces.model.action_ids] == list("01234567")
-    other = VLATokenizer.from_texts(["another language"], size=80, text_length=32, answer_length=8)
+    other = VLATokenizer.from_texts(["another language"], size=100, text_length=32, answer_length=8)
     (tmp_path / "spiece.model").write_bytes(other.model)
     brought = inputs_of(runs[2], vocabulary=str(tmp_path / "spiece.model")).tokenizer
     assert (brought.model, brought.text_length, brought.answer_length) == (other.model, 48, 16)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import functools
 import io
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,9 @@ _SEPARATOR = "\n"
 _PAD, _EOS = 0, 1  # of every model
 _BOS, _UNKNOWN = 2, 3  # of those that are trained here
 _WORD = "the"  # stands before a text of which the ids in mid-sentence are wanted
-_ALWAYS = "0123456789[],."  # letters that plans and boxes need, whatever the texts hold
+_ALWAYS = string.ascii_letters + string.digits + "[],.:?"
+"""Letters a model can read whatever its texts held: of every template, of boxes in plans, and of the robots that a model of web
+data is trained for later, with the same tokenizer."""
 _MAX_SHOWN = 200
 
 
