@@ -29,7 +29,7 @@ from rtx.data.tfds_folder import ShardCount, shard_path, write_description, writ
 from rtx.errors import UserError, WorldError
 from rtx.files import atomic, disk_errors, read_json, write_json
 from rtx.images import decode
-from rtx.spec import CANONICAL_ARM, Camera, Embodiment, Limits
+from rtx.robots.no_robot import NO_ROBOT
 
 VERSION = "1.0.0"
 LEFT_OUT = "left_out.json"
@@ -43,20 +43,6 @@ from rtx.data.web import web_record
 
 RECORD = web_record("{name}")
 '''
-
-NO_ROBOT = Embodiment(
-    name="no_robot",
-    morphology="none: pictures from elsewhere",
-    cameras=(Camera(role="primary", resolution=(224, 224)),),
-    proprio=(),
-    action=CANONICAL_ARM,
-    control_hz=1.0,
-    limits=Limits(
-        workspace_low_m=(-1e-3, -1e-3, -1e-3), workspace_high_m=(1e-3, 1e-3, 1e-3), max_step_m=1e-6, max_step_rad=1e-6,
-        max_velocity_m_s=1e-6, max_acceleration_m_s2=1e-6, source="nothing may move: there is no robot",
-    ),
-)  # fmt: skip
-"""What data sets without a robot name as theirs."""
 
 
 @dataclass(frozen=True, kw_only=True)

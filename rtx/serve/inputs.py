@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int
 
 from rtx import images
 from rtx.errors import UserError, unknown_name
@@ -56,6 +57,11 @@ class Inputs:
             raise unknown_name("robot", name, self._robots, hint="A checkpoint moves only robots it was trained with")
         return self._robots[name]
 
+    @property
+    def robots(self) -> tuple[str, ...]:
+        """Names of those that can be moved, in the contract's order."""
+        return tuple(self._robots)
+
     def check(self, observation: Observation, *, robot: str) -> None:
         """Raises UserError with the first thing that does not fit; warns once of each doubt about the instruction."""
         known = self.robot(robot)
@@ -92,6 +98,25 @@ class Inputs:
             action_mask=np.stack([robot.action_mask for robot in robots])[rows],
             embodiment=np.array([robot.index for robot in robots], np.int32)[rows],
             sample=np.zeros(size, np.int64),
+        )
+
+    def asked(self, picture: np.ndarray, question: Int[np.ndarray, "1 l"]) -> Batch:
+        """One question as web data have it: one picture in the first role's newest frame, and nobody who could move."""
+        c = self.contract
+        width = sum(field.width for field in c.proprio)
+        seen = np.arange(c.history)[None] == c.history - 1
+        images_ = {role: np.zeros((1, c.history, *c.image_size, 3), np.uint8) for role in c.roles}
+        images_[c.roles[0]][0, -1] = images.resize(picture[None], c.image_size, c.fit)[0]
+        return Batch(
+            images=images_,
+            image_mask={role: seen & (role == c.roles[0]) for role in c.roles},
+            history_mask=seen,
+            proprio=np.zeros((1, c.history, width), np.float32),
+            text=question,
+            action=None,
+            action_mask=None,
+            embodiment=np.zeros(1, np.int32),
+            sample=np.zeros(1, np.int64),
         )
 
     def blank(self, robot: str) -> Observation:

@@ -21,8 +21,9 @@ import jax
 import numpy as np
 
 from rtx.errors import UserError
-from rtx.models.protocol import Memory, Model, Remembers, Variables
+from rtx.models.protocol import Answers, Memory, Model, Remembers, Variables
 from rtx.models.text import InstructionEncoder
+from rtx.models.vla.language import VLATokenizer
 from rtx.serve.inputs import Inputs, Robot
 from rtx.spec import ActionChunk, Batch, Contract, Observation, to_json
 
@@ -67,7 +68,9 @@ class Policy:
         self._variables = jax.device_put(variables)
         self._rng = jax.random.key(_SEED)
         self._act = jax.jit(model.act)
-        self._remember, self._act_again = None, None
+        self._answer, self._remember, self._act_again = None, None, None
+        if isinstance(model, Answers):
+            self._answer = jax.jit(functools.partial(model.answer, max_tokens=model.config.answer_length))
         if isinstance(model, Remembers):
             self._remember, self._act_again = jax.jit(model.remember), jax.jit(model.act_again)
 
@@ -99,7 +102,9 @@ class Policy:
 
     @property
     def _some_robot(self) -> Robot:
-        return self._inputs.robot(next(iter(self.contract.embodiments)))
+        if not self._inputs.robots:
+            raise UserError(f"policy {self.name} knows no robot: it was trained on pictures and questions only")
+        return self._inputs.robot(self._inputs.robots[0])
 
     def check(self, observation: Observation, *, robot: str) -> None:
         """Raises UserError with the first reason why this observation would be refused; costs no inference."""
@@ -128,6 +133,19 @@ class Policy:
             actions = self._infer(batch)[: len(known[part])]
             chunks += [self._chunk(*row) for row in zip(actions, observations[part], known[part], strict=True)]
         return chunks
+
+    def ask(self, picture: np.ndarray, question: str) -> str:
+        """What the model answers to a question about a picture, uint8 RGB `[h, w, 3]` of any size; "" asks for a caption.
+
+        The first call compiles. Raises UserError for a model that answers no questions, or what is no picture.
+        """
+        if self._answer is None or not isinstance(self.tokenizer, VLATokenizer):
+            raise UserError(f"policy {self.name} holds a {type(self.model).__name__}, which answers no questions")
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or 0 in picture.shape:
+            raise UserError(f"ask: the picture is {picture.dtype}{list(picture.shape)}, expected uint8[h, w, 3] RGB")
+        batch = self._inputs.asked(picture, self.tokenizer.questions([question]))
+        ids = self._answer(self._variables, batch, self._rng)
+        return self.tokenizer.decode(np.asarray(ids))[0]
 
     def session(self, robot: str) -> Session:
         """An episode of one robot: `session.act(observation)` with each new frame once, instead of the whole history."""

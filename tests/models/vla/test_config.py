@@ -38,5 +38,5 @@ def test_leaves_of_parts_can_be_set():
     assert fields.replace_leaf(paligemma(), "language.final_softcap", "none").language.final_softcap is None
     with pytest.raises(UserError, match="divisible by heads"):
         dataclasses.replace(fields.replace_leaf(paligemma(), "vision.width", "33"))
-    with pytest.raises(UserError, match="did you mean 'model.vision.width'"):
+    with pytest.raises(UserError, match=r"did you mean 'model.vision.width'"):
         fields.replace_leaf(paligemma(), "vision.widht", "32", whole="model.vision.widht")

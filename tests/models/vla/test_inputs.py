@@ -55,7 +55,8 @@ def test_answers_of_robots_and_questions():
     assert strip(found.labels[1]) == [5, 6, 1]
     assert strip(found.labels[2]) == [*ids[2].tolist(), 1]
     np.testing.assert_array_equal(found.written, found.labels)
-    assert found.counted[0].all() and found.counted[1].tolist() == [True] * 3 + [False] * 14
+    assert found.counted[0].all()
+    assert found.counted[1].tolist() == [True] * 3 + [False] * 14
     assert found.counted[2].tolist() == [*np.asarray(known)[2].tolist(), True]
     assert int(known[2].sum()) == 6  # delta_pos of two actions
     assert found.is_text.sum(1).tolist() == [0, 3, 0]
@@ -68,7 +69,8 @@ def test_a_plan_comes_first_where_the_model_plans():
     ids, _ = VLA(config).actions.encode(jnp.asarray(b.action), jnp.asarray(b.action_mask))
     found = said(config, b)
     assert strip(found.labels[0]) == [9, 8, *END, *ids[0].tolist(), 1]
-    assert found.counted[0].sum() == 4 + 16 + 1 and found.is_text[0].sum() == 4
+    assert found.counted[0].sum() == 4 + 16 + 1
+    assert found.is_text[0].sum() == 4
     assert found.start.tolist() == [4, 3, 0]
     plain = dataclasses.replace(config, plan=False, plan_end=())
     assert strip(said(plain, b).labels[0]) == [*ids[0].tolist(), 1]

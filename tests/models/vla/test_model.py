@@ -73,7 +73,9 @@ def test_loss_is_the_mean_over_what_is_to_be_said(family):
     np.testing.assert_allclose(loss, np.mean(found), rtol=1e-5)
     np.testing.assert_array_equal(metrics["tokens"], [17, 3, 7])
     assert kept == {}
-    assert np.isnan(metrics["accuracy"][1]) and np.isnan(metrics["l1"][1]) and np.isnan(metrics["accuracy_text"][0])
+    assert np.isnan(metrics["accuracy"][1])
+    assert np.isnan(metrics["l1"][1])
+    assert np.isnan(metrics["accuracy_text"][0])
 
 
 @families
@@ -137,7 +139,8 @@ def test_samples_follow_the_temperature_and_the_key():
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     values = np.linspace(-1, 1, 8, dtype=np.float32)
-    assert np.isclose(first[..., None], values, atol=1e-6).any(-1).all() and set(np.unique(first[..., 7])) <= {-1.0, 1.0}
+    assert np.isclose(first[..., None], values, atol=1e-6).any(-1).all()
+    assert set(np.unique(first[..., 7])) <= {-1.0, 1.0}
     np.testing.assert_array_equal(act(RNG, 1e-4), act(RNG, 0.0))
 
 
@@ -158,7 +161,9 @@ def test_heads_of_numbers_read_the_same_states_in_training_and_acting(head):
     model, variables = model_and_variables(paligemma(head=head, head_width=16))
     b = batch(model.config)
     loss, metrics, _ = jax.jit(lambda v: model.loss(v, b, RNG, train=False))(variables)
-    assert np.isfinite(loss) and np.isnan(metrics["l1"][1]) and "accuracy" not in metrics
+    assert np.isfinite(loss)
+    assert np.isnan(metrics["l1"][1])
+    assert "accuracy" not in metrics
     np.testing.assert_array_equal(metrics["tokens"], [16, 3, 6])
     actions = jax.jit(model.act)(variables, dataclasses.replace(b, action=None, target=None), RNG)
     error = np.abs(actions - b.action)[..., :7]
@@ -170,13 +175,16 @@ def test_a_fresh_model_and_its_description():
     model = VLA(paligemma())
     variables = model.init(RNG, acting(batch(model.config)))
     assert set(variables["params"]) == {"img", "llm"}
-    assert isinstance(model, Model) and isinstance(model, Answers) and not isinstance(model, Remembers)
+    assert isinstance(model, Model)
+    assert isinstance(model, Answers)
+    assert not isinstance(model, Remembers)
     for config in (paligemma(), FAMILIES["pali"](plan=True, plan_end=(5,), action_ids=tuple(range(20, 28)))):
         told = json.loads(json.dumps(model_to_json(model_from_json(model_to_json(VLA(config))))))
         assert model_from_json(told).config == config
-    with pytest.raises(UserError, match=r"paligemma.vision'? 'widht'.*width"):
-        data = model_to_json(model)
-        model_from_json({**data, "config": {**data["config"], "vision": {**data["config"]["vision"], "widht": 3}}})
+    data = model_to_json(model)
+    wrong = {**data, "config": {**data["config"], "vision": {**data["config"]["vision"], "widht": 3}}}
+    with pytest.raises(UserError, match=r"vision 'widht'; did you mean 'width'"):
+        model_from_json(wrong)
 
 
 def test_quantile_bins_must_have_been_fitted():

@@ -55,7 +55,7 @@ def batch(config, *, seed=0, size=3):
     image_mask = {role: np.ones((size, c.history), bool) for role in c.roles}
     image_mask[c.roles[-1]][2::3] = False
     if c.plan:
-        target[0::3, :4] = [[9, 8, *c.plan_end]]
+        target[0::3, : 2 + len(c.plan_end)] = [[9, 8, *c.plan_end]]
     return Batch(
         images={role: rng.integers(0, 256, (size, c.history, *c.image_size, 3), np.uint8) for role in c.roles},
         image_mask=image_mask,
