@@ -14,12 +14,16 @@ Absent pictures and padding are attended to by nobody.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from rtx.models.rt1.layers import Dense
+from rtx.models.vla import t5
 from rtx.models.vla.t5 import PAD, Cache, Decoder, Embedder, Encoder, T5Config
 from rtx.models.vla.vit import ViT, ViTConfig
 
@@ -90,3 +94,8 @@ class EncoderDecoder(nn.Module):
         joined = jnp.concatenate([seen.reshape(b, i * n, -1), words], axis=1)
         valid = jnp.concatenate([jnp.repeat(picture_mask, n, axis=1), prompt != PAD], axis=1)
         return self.encoder(joined, valid), valid
+
+
+def unrolled(params: Mapping[str, Any]) -> dict[str, Any]:
+    """`EncoderDecoder`'s "params" with the text part's layers one by one, for acting. See `t5.unrolled`."""
+    return {**params, **{stack: t5.unrolled(params[stack]) for stack in ("encoder", "decoder")}}

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rtx.models.vla.encoder_decoder import unrolled
 from tests.models.vla import t5_tiny as tiny
 from tests.models.vla.t5_build import inputs, network, variables
 
@@ -34,11 +35,15 @@ def test_logits_are_those_of_transformers(name, kind):
     np.testing.assert_allclose(logits[..., :: tiny.KEPT], REFERENCE[f"{name}_{kind}"], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["gelu", "tied"])
-def test_read_and_write_are_teacher_forcing(name):
+@pytest.mark.parametrize(("name", "form"), [("gelu", "stacked"), ("tied", "stacked"), ("silu", "unrolled")])
+def test_read_and_write_are_teacher_forcing(name, form):
     model, values = network(tiny.CONFIGS[name]), variables(tiny.CONFIGS[name])
     pictures, picture_mask, prompt, answer = inputs()
     forced = programs(name)[0](pictures, picture_mask, prompt, answer)
+    if form == "unrolled":
+        values = {"params": unrolled(values["params"])}
+        assert "layers_2" in values["params"]["encoder"]
+        assert "layers" not in values["params"]["decoder"]
     read = jax.jit(functools.partial(model.apply, values, room=24, method="read"))
     write = jax.jit(functools.partial(model.apply, values, method="write"))
     first, memory = read(pictures, picture_mask, prompt)
@@ -48,6 +53,12 @@ def test_read_and_write_are_teacher_forcing(name):
         rows.append(hidden)
     written = np.concatenate(rows, 1)
     np.testing.assert_allclose(written[VALID], np.asarray(forced)[VALID], atol=1e-5)
+
+
+def test_layers_one_by_one_give_the_same_in_teacher_forcing():
+    values = variables(tiny.CONFIGS["silu"])
+    one_by_one = jax.jit(network(tiny.CONFIGS["silu"]).apply)({"params": unrolled(values["params"])}, *inputs())
+    np.testing.assert_allclose(one_by_one, programs("silu")[0](*inputs()), atol=1e-5)
 
 
 def test_rows_with_shorter_plans_may_wait():
