@@ -12,10 +12,13 @@ from rtx.models import lora
 from rtx.models.lora import LoRAConfig
 from rtx.models.rt1.model import RT1
 from rtx.models.rt1x.model import RT1X
+from rtx.models.vla.model import VLA
 from tests.models.rt1.small import CONFIG as RT1_SMALL
 from tests.models.rt1.small import random_batch as rt1_batch
 from tests.models.rt1x.small import CONFIG as RT1X_SMALL
 from tests.models.rt1x.small import random_batch as rt1x_batch
+from tests.models.vla.tiny_vla import FAMILIES as VLA_FAMILIES
+from tests.models.vla.tiny_vla import batch as vla_batch
 
 RNG = jax.random.key(0)
 CONFIG = LoRAConfig(rules=(".",), rank=2, alpha=3.0)
@@ -161,11 +164,20 @@ def test_gradients_reach_the_factors():
     assert all(np.any(leaf != 0) for path, leaf in flat.items() if path.endswith("/b"))  # A's are 0 while B is
 
 
-@pytest.mark.parametrize("name", ["rt1", "rt1x"])
-def test_every_kernel_of_the_small_families_can_be_adapted(name):
-    model, batch = {"rt1": (RT1(RT1_SMALL), rt1_batch(RT1_SMALL)), "rt1x": (RT1X(RT1X_SMALL), rt1x_batch(RT1X_SMALL))}[name]
-    params = jax.eval_shape(model.init, RNG, batch)["params"]
-    named = {path for path, leaf in lora.flatten(params).items() if path.endswith("/kernel") and leaf.ndim > 1}
+SMALL = {
+    "rt1": (RT1, RT1_SMALL, rt1_batch),
+    "rt1x": (RT1X, RT1X_SMALL, rt1x_batch),
+    "paligemma": (VLA, VLA_FAMILIES["paligemma"](head="flow"), vla_batch),
+    "pali": (VLA, VLA_FAMILIES["pali"](head="l1"), vla_batch),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_matrix_of_the_small_families_can_be_adapted(name):
+    build, config, batch = SMALL[name]
+    params = jax.eval_shape(build(config).init, RNG, batch(config))["params"]
+    matrices = r"/(kernel|w|gating_einsum|linear)$"
+    named = {path for path, leaf in lora.flatten(params).items() if re.search(matrices, path) and leaf.ndim > 1}
     assert set(lora.kernels(params, CONFIG)) == named
     shapes = jax.eval_shape(lambda p: lora.adapted(p, lora.adapters(RNG, p, CONFIG), CONFIG), params)
     assert shapes == jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params)

@@ -92,12 +92,24 @@ def test_scales_and_biases_of_stacked_layers_do_not_decay():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """(configuration, run folder) of 6 steps with a checkpoint at 3."""
+    """(configuration, run folder) of 6 steps with a checkpoint at 3, begun at the end of another run, in `base`."""
     folder = tmp_path_factory.mktemp("adaptation")
     config = small_config(write_sets(folder / "data"), num_steps=6, eval_samples=2)
-    config = dataclasses.replace(config, train=dataclasses.replace(ADAPTED, num_steps=6))
+    base = dataclasses.replace(CONFIG, num_steps=3)
+    loop.train(dataclasses.replace(config, train=base), folder / "base")
+    config = dataclasses.replace(config, train=dataclasses.replace(ADAPTED, num_steps=6, start=str(folder / "base")))
     loop.train(config, folder / "run")
     return config, folder / "run"
+
+
+def test_what_is_frozen_is_what_the_run_began_with(run):
+    _, folder = run
+    base, adapted = (pytree.flatten(checkpoint.open_checkpoint(one).variables) for one in (folder.parent / "base", folder))
+    assert set(base) == set(adapted)
+    for path, leaf in base.items():
+        is_tokenizers = path.startswith("params/image_tokenizer")  # frozen, but its kernels have factors
+        same = path.startswith(("params/language", "params/mixer")) or (is_tokenizers and not path.endswith("kernel"))
+        assert np.array_equal(leaf, adapted[path]) == same, path
 
 
 def test_configuration_survives_its_file_and_the_command_line(run):
