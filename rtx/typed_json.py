@@ -25,7 +25,7 @@ def from_json(hint: Any, data: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _dataclass_from_json(hint, data, where)
     if isinstance(data, list) and (item := items(hint)) is not None:
-        return tuple(from_json(item(i), value, f"{where}.{i}") for i, value in enumerate(data))
+        data = tuple(from_json(item(i), value, f"{where}.{i}") for i, value in enumerate(data))
     if isinstance(data, str) and data in ("inf", "-inf", "nan") and accepts(hint, 0.0):
         data = float(data)
     if not accepts(hint, data):

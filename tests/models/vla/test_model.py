@@ -3,10 +3,12 @@
 import dataclasses
 import functools
 import json
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from rtx.errors import UserError
@@ -15,6 +17,7 @@ from rtx.models.protocol import Answers, Model, Remembers
 from rtx.models.vla import inputs
 from rtx.models.vla.config import EOS
 from rtx.models.vla.model import VLA, network
+from rtx.models.vla.planning import build_vla
 from tests.models.vla.tiny_vla import FAMILIES, acting, batch, model_and_variables, paligemma, rows
 
 RNG = jax.random.key(0)
@@ -191,3 +194,50 @@ def test_quantile_bins_must_have_been_fitted():
     config = paligemma(bins="quantile")
     with pytest.raises(UserError, match="bin_values"):
         VLA(config).loss({}, batch(config), RNG, train=False)
+
+
+@families
+def test_in_one_pass_it_learns_by_heart(family):
+    model = build_vla(family(head="parallel"))
+    b = rows(batch(model.config), np.array([0, 1]))
+    optimizer = optax.adam(1e-2)
+    params = model.init(RNG, b)["params"]
+
+    @jax.jit
+    def learn(params):
+        def step(state, _):
+            params, opt = state
+            grads, metrics = jax.grad(lambda p: model.loss({"params": p}, b, RNG, train=True)[:2], has_aux=True)(params)
+            updates, opt = optimizer.update(grads, opt)
+            return (optax.apply_updates(params, updates), opt), metrics["accuracy"][0]
+
+        (params, _), accuracy = jax.lax.scan(step, (params, optimizer.init(params)), length=100)
+        return params, accuracy
+
+    params, accuracy = learn(params)
+    assert accuracy[0] < 0.6
+    assert accuracy[-1] == 1.0
+    expected = model.actions.decode(model.actions.encode(jnp.asarray(b.action), jnp.asarray(b.action_mask))[0])
+    np.testing.assert_array_equal(jax.jit(model.act)({"params": params}, acting(b), RNG)[0], expected[0])
+
+
+@families
+def test_every_matrix_has_an_axis_to_be_split_over(family):
+    model = VLA(family())
+    shapes = jax.eval_shape(model.init, RNG, batch(model.config))["params"]
+    vectors = (
+        "scale",
+        "bias",
+        "pos_embedding",
+        "rel_embedding",
+        "img/embedding/kernel",
+        "img/head/kernel",
+        "projection/kernel",
+    )
+    for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        axes = next((axes for pattern, axes in model.param_axes() if re.search(pattern, name)), None)
+        if axes is None:
+            assert name.endswith((*vectors, *small)), name
+        else:
+            assert len(axes) == leaf.ndim, (name, leaf.shape)
