@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rtx import __version__
+from rtx.cli.ckpt import add_ckpt
 from rtx.cli.data import add_data
 from rtx.cli.verbs import names, verb
 from rtx.errors import UserError, WorldError, unknown_name
@@ -81,8 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(verbs)
     _add_eval(verbs)
     _add_serve(verbs)
+    _add_ask(verbs)
     _add_robots(verbs.add_parser("robots", help="the robots rtx knows"))
-    _add_ckpt(verbs.add_parser("ckpt", help="checkpoints: verify, look into, convert, teach"))
+    add_ckpt(verbs.add_parser("ckpt", help="checkpoints: verify, look into, convert, export, teach"))
     return parser
 
 
@@ -199,7 +201,25 @@ def _serve(args: argparse.Namespace) -> None:
     serve(policy, host=args.host, port=args.port, ready=lambda server: print(f"ready: {server.url}", flush=True))
 
 
-# robots, checkpoints
+def _add_ask(verbs: argparse._SubParsersAction) -> None:
+    parser = verb(verbs, "ask", _ask, "ask a vision-language-action model about a picture")
+    parser.add_argument("checkpoint", type=Path, help="run folder or checkpoint")
+    parser.add_argument("picture", type=Path, help="a JPEG or PNG file")
+    parser.add_argument("questions", nargs="+", metavar="QUESTION", help='as the model was taught them; "" asks for a caption')
+
+
+def _ask(args: argparse.Namespace) -> None:
+    from rtx.images import decode
+    from rtx.serve.policy import load_policy
+
+    if not args.picture.is_file():
+        raise UserError(f"no such picture: {args.picture}")
+    picture, policy = decode(args.picture.read_bytes()), load_policy(args.checkpoint)
+    for question in args.questions:
+        print(policy.ask(picture, question), flush=True)
+
+
+# robots
 
 
 def _add_robots(parser: argparse.ArgumentParser) -> None:
@@ -219,68 +239,3 @@ def _robots_show(args: argparse.Namespace) -> None:
     from rtx.robots import catalogue
 
     print(catalogue.show_text(catalogue.find(args.name)))
-
-
-def _add_ckpt(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, run, text in (
-        ("verify", _ckpt_verify, "check every file of a checkpoint against its manifest"),
-        ("info", _ckpt_info, "what a checkpoint holds: robots, cameras, model, step"),
-    ):
-        verb(verbs, name, run, text).add_argument("checkpoint", type=Path, help="run folder or checkpoint")
-    forms = verbs.add_parser("convert", help="published weights as a checkpoint of ours")
-    rt1x = verb(
-        forms.add_subparsers(metavar="FORM", required=True),
-        "rt1x",
-        _ckpt_convert_rt1x,
-        "the released RT-1-X, every leaf checked",
-    )
-    rt1x.add_argument("released", type=Path, help="the released MessagePack file or Orbax folder")
-    rt1x.add_argument("out", type=Path, help="new run folder")
-    rt1x.add_argument(
-        "--sentences", type=Path, default=None, metavar="TABLE.json", help="vectors of the instructions it is given"
-    )
-    teach = verb(
-        verbs, "teach", _ckpt_teach, "a copy of a checkpoint that knows more instructions (models of sentence vectors)"
-    )
-    teach.add_argument("checkpoint", type=Path, help="run folder or checkpoint")
-    teach.add_argument("out", type=Path, help="new run folder")
-    teach.add_argument("instructions", nargs="+", metavar="TEXT")
-    teach.add_argument(
-        "--encoder", type=Path, required=True, metavar="DIR", help="SavedModel of the sentence encoder it was made with"
-    )
-
-
-def _ckpt_convert_rt1x(args: argparse.Namespace) -> None:
-    from rtx.files import read_json
-    from rtx.models.sentences import SentenceTable
-    from rtx.serve.released import convert_rt1x
-
-    table = SentenceTable.from_json(read_json(args.sentences)) if args.sentences else None
-    print(f"checkpoint: {convert_rt1x(args.released, args.out, sentences=table)}\nserve it: rtx serve {args.out}")
-
-
-def _ckpt_teach(args: argparse.Namespace) -> None:
-    from rtx.train.instructions import teach
-
-    print(f"checkpoint: {teach(args.checkpoint, args.instructions, args.encoder, args.out)}\nserve it: rtx serve {args.out}")
-
-
-def _ckpt_verify(args: argparse.Namespace) -> None:
-    from rtx.train.checkpoint import open_checkpoint, steps, verify
-
-    root = next((folder for folder in (args.checkpoint / "checkpoints", args.checkpoint) if steps(folder)), None)
-    if root is None:  # one checkpoint, or none: opening it says what is wrong
-        print(f"sound: {open_checkpoint(args.checkpoint).path}")
-        return
-    problems = {root / str(step): verify(root / str(step)) for step in steps(root)}
-    for folder, found in problems.items():
-        print("\n".join([f"{'damaged' if found else 'sound'}: {folder}", *(f"  {line}" for line in found)]))
-    if any(problems.values()):
-        raise WorldError(f"damaged checkpoints in {root}; training and serving pass them over while a sound one is there")
-
-
-def _ckpt_info(args: argparse.Namespace) -> None:
-    from rtx.train.checkpoint import info_text, open_checkpoint
-
-    print(info_text(open_checkpoint(args.checkpoint)))

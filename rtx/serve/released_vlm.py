@@ -87,6 +87,31 @@ def convert_paligemma(path: Path, out: Path, *, tokenizer: Path, config: PaliGem
     return save(out / "checkpoints", step=0, state={"variables": {"params": params}}, side=side)
 
 
+def export_weights(path: Path | str, out: Path, *, dtype: str) -> list[Path]:
+    """The weights of the PaliGemma model at `path` as published ones are: `out` is a file `.npz` (big_vision) or a folder
+    (Hugging Face safetensors). Adapters are merged, averages in place. Returns the files.
+
+    Raises UserError for another kind of model, or one with a head of numbers, which no published form has a place for.
+    """
+    import jax.numpy as jnp
+
+    from rtx.models.families import model_from_json
+    from rtx.models.vla.weights.big_vision import save_npz
+    from rtx.models.vla.weights.paligemma import save_safetensors
+    from rtx.train.checkpoint import open_checkpoint
+
+    opened = open_checkpoint(path)
+    config = model_from_json(opened.model).config
+    if not isinstance(config, PaliGemmaConfig) or not config.says_actions:
+        kind = opened.model["family"] if not isinstance(config, PaliGemmaConfig) else f"paligemma with head={config.head!r}"
+        raise UserError(f"{opened.path} is {kind}; only PaliGemma models that say their actions as tokens can be exported")
+    params, kind = opened.variables["params"], jnp.dtype(dtype)
+    if out.suffix == ".npz":
+        save_npz(out, params, dtype=kind)
+        return [out]
+    return save_safetensors(out, params, dtype=kind)
+
+
 def _nothing(width: int) -> FieldStatistics:
     zeros = (0.0,) * width
     return FieldStatistics(mean=zeros, std=zeros, min=zeros, max=zeros, q01=zeros, q99=zeros, count=0)

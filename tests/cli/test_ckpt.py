@@ -20,6 +20,10 @@ from tests.serve.frames import seen
     [
         (["info", "nowhere"], "no such folder: nowhere"),
         (["convert", "rt1x", "here", "out"], "here is no released checkpoint"),
+        (["convert", "paligemma", "here", "out", "--tokenizer", "t", "--size", "paligemma3"], "unknown PaliGemma 'paligemma3'"),
+        (["convert", "paligemma", "here", "out", "--tokenizer", "t"], "t is not a file"),
+        (["merge", "nowhere", "out"], "no such folder: nowhere"),
+        (["export", "nowhere", "out.npz"], "no such folder: nowhere"),
         (["teach", "nowhere", "out", "wipe the table", "--encoder", "use"], "no such folder: nowhere"),
     ],
 )

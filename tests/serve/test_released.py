@@ -17,6 +17,7 @@ from rtx.models.sentences import SentenceTable
 from rtx.serve.inputs import Inputs
 from rtx.serve.policy import Policy, load_policy
 from rtx.serve.released import ENCODER, convert_rt1x, rt1x_contract
+from rtx.serve.released_vlm import export_weights
 from rtx.spec import Observation
 from rtx_client import PolicyClient
 from tests.models.rt1x.small import CONFIG, random_like
@@ -137,6 +138,11 @@ def _newest(observation: Observation) -> Observation:
         observation, images={"primary": observation.images["primary"][-1:]},
         image_mask={"primary": observation.image_mask["primary"][-1:]}, proprio=observation.proprio[-1:],
     )  # fmt: skip
+
+
+def test_it_has_no_form_that_vision_language_models_are_exported_in(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is rt1x; only PaliGemma models"):
+        export_weights(checkpoint, tmp_path / "out", dtype="float32")
 
 
 def test_conversion_refuses_what_does_not_fit(checkpoint: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rtx.models.vla.language import VLATokenizer
 from rtx.models.vla.planning import build_vla
 from rtx.models.vla.weights.big_vision import save_npz
 from rtx.serve.policy import Policy, load_policy
-from rtx.serve.released_vlm import convert_paligemma, released_config
+from rtx.serve.released_vlm import convert_paligemma, export_weights, released_config
 from tests.models.vla.tiny_vla import model_and_variables, paligemma
 from tests.small_policy import contract, echo_policy, observation
 
@@ -52,6 +52,9 @@ def test_published_weights_answer_questions(tokenizer, tmp_path):
         convert_paligemma(tmp_path / "pt.npz", tmp_path / "run", tokenizer=tmp_path / "tokenizer.model", config=config)
     with pytest.raises(UserError, match="expected uint8"):
         policy.ask(picture.astype(np.float32), "it is")
+    (again,) = export_weights(tmp_path / "run", tmp_path / "again.npz", dtype="float32")
+    assert again.read_bytes() == (tmp_path / "pt.npz").read_bytes()
+    assert [path.name for path in export_weights(tmp_path / "run", tmp_path / "hf", dtype="bfloat16")] == ["model.safetensors"]
 
 
 def test_a_plan_that_leads_nowhere_is_an_error_and_never_a_motion(tokenizer):
