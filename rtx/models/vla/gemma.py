@@ -32,6 +32,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from rtx.errors import UserError
+from rtx.models.vla.vit import KEEP_PRODUCTS
 
 EPSILON = 1e-6
 NEVER = -1e30
@@ -109,7 +110,7 @@ class Gemma(nn.Module):
             self.each = [Block(self.config, self.dtype, True, name=f"layers_{i}") for i in range(self.config.depth)]
             return
         self.each = []
-        block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+        block = nn.remat(Block, prevent_cse=False, policy=None if self.remat else KEEP_PRODUCTS)
         self.layers = nn.scan(
             block,
             variable_axes={"params": 0},

@@ -30,7 +30,8 @@ from rtx.models.vla.weights.leaves import Params, check, flat, placed, rebuild
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 SHARD_BYTES = 5_000_000_000
-BLOCK_BYTES = 32_000_000
+BLOCK_ROWS = 128
+"""Of a stored tensor, moved at once: a 2048 x 16384 matrix is transposed five times as fast as in one go."""
 
 _DTYPES: Mapping[str, np.dtype] = {
     "F32": np.dtype(np.float32),
@@ -154,15 +155,18 @@ class Stored:
         file, stored = self._where[slot.name]
         with _opened(file) as tensors:
             part = tensors.get_slice(stored)
-            ordered = into.transpose(slot.order)
-            if len(slot.rule.groups[0]) > 1:
-                ordered[...] = part[:].reshape(ordered.shape)
-                return
+            ordered = _bits(into).transpose(slot.order)
             rows = slot.stored[0]
-            step = max(1, BLOCK_BYTES // max(1, math.prod(slot.stored[1:]) * 4))
+            step = BLOCK_ROWS if len(slot.rule.groups[0]) == 1 else rows
             for start in range(0, rows, step):
-                block = ordered[start : start + step]
-                block[...] = part[start : min(start + step, rows)].reshape(block.shape)
+                block = part[start : min(start + step, rows)].astype(into.dtype, copy=False)
+                to = ordered[start : start + step]
+                to[...] = _bits(block).reshape(to.shape)
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    """The same memory as integers, which numpy moves faster than bfloat16."""
+    return array.view(f"u{array.dtype.itemsize}")
 
 
 def files_of(path: Path) -> list[Path]:
@@ -188,13 +192,13 @@ def files_of(path: Path) -> list[Path]:
 
 
 def _opened(path: Path) -> Any:
-    """Positioned reads instead of a memory map, whose pages would count as this process's memory."""
+    """A memory map, whose pages count as this process's memory until it is closed: so it is opened anew for every tensor."""
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
         raise UserError("reading safetensors needs a package: pip install rtx-robotics[weights]") from error
     try:
-        return safe_open(path, framework="np", backend="pread")
+        return safe_open(path, framework="np")
     except SafetensorError as error:
         raise WorldError(f"{path} is no safetensors file, or a damaged one: {error}; download it again") from error
 
