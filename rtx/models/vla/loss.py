@@ -33,9 +33,8 @@ def cross_entropy(
 ) -> tuple[Float[Array, "b r"], Bool[Array, "b r"]]:
     """Nats per token, float32, and whether the label is the likeliest; both may be anything where `counted` is False."""
     (b, r), c = labels.shape, max(1, max_entries // (labels.shape[0] * vocab))
-    piece = jax.checkpoint(lambda h, y: _piece(logits_of, h, y))
     if c >= r:
-        return piece(hidden, labels)
+        return jax.checkpoint(lambda h, y: _piece(logits_of, h, y))(hidden, labels)
     pad = -r % c
 
     def cut(x: Array) -> Array:
@@ -43,12 +42,13 @@ def cross_entropy(
         padded = jnp.pad(x, ((0, 0), (0, pad), *((0, 0),) * (x.ndim - 2)))
         return jnp.moveaxis(padded.reshape(b, -1, c, *x.shape[2:]), 1, 0)
 
-    def step(_: None, one: tuple[Array, Array, Array]) -> tuple[None, tuple[Array, Array]]:
-        h, y, wanted = one
+    # Around the branch: what only one branch keeps for the backward pass, the head itself, would be kept once a piece.
+    @jax.checkpoint
+    def piece(h: Array, y: Array, wanted: Array) -> tuple[Array, Array]:
         nothing = (jnp.zeros(y.shape, jnp.float32), jnp.zeros(y.shape, bool))
-        return None, jax.lax.cond(jnp.any(wanted), lambda: piece(h, y), lambda: nothing)
+        return jax.lax.cond(jnp.any(wanted), lambda: _piece(logits_of, h, y), lambda: nothing)
 
-    _, pieces = jax.lax.scan(step, None, (cut(hidden), cut(labels), cut(counted)))
+    _, pieces = jax.lax.scan(lambda _, one: (None, piece(*one)), None, (cut(hidden), cut(labels), cut(counted)))
     entropy, hit = (jnp.moveaxis(x, 0, 1).reshape(b, -1)[:, :r] for x in pieces)
     return entropy, hit
 
