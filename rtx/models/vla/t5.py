@@ -17,7 +17,6 @@ a cache to fill), the tokens after it (the cache alone). Source: arXiv 1910.1068
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -25,12 +24,12 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from rtx.errors import UserError
 from rtx.models.rt1.layers import Dense
+from rtx.models.vla.relative_positions import RelativePositions
 
 PAD = 0
 """Id of padding, and what the decoder reads before its first token."""
@@ -97,56 +96,6 @@ def ul2() -> T5Config:
     return T5Config(
         vocab=32_128, width=4096, mlp=16_384, heads=16, head_dim=256, encoder_depth=32, decoder_depth=32, activation="silu"
     )
-
-
-@functools.lru_cache
-def bucket_of_distance(buckets: int, max_distance: int) -> np.ndarray:
-    """Bucket of the distances 0 .. max_distance, int32; farther ones share the last entry's.
-
-    The lower half of the buckets holds one distance each, the upper half rises with the logarithm up to `max_distance`.
-    """
-    exact = buckets // 2
-    distance = np.arange(max_distance + 1)
-    # The nudge keeps distances on a boundary (16 of 8..128) on its upper side in any precision.
-    share = np.log(np.maximum(distance, 1) / exact * (1 + 1e-9)) / np.log(max_distance / exact)
-    far = np.minimum(exact + np.floor(share * (buckets - exact)), buckets - 1)
-    return np.where(distance < exact, distance, far).astype(np.int32)
-
-
-def bucket(offset: Int[Array, "*n"], config: T5Config, *, bidirectional: bool) -> Int[Array, "*n"]:
-    """Bucket of an offset key - query. One direction alone (the decoder): keys ahead count as distance 0."""
-    if not bidirectional:
-        table = bucket_of_distance(config.buckets, config.max_distance)
-        return jnp.asarray(table)[jnp.clip(-offset, 0, config.max_distance)]
-    table = bucket_of_distance(config.buckets // 2, config.max_distance)
-    near = jnp.asarray(table)[jnp.minimum(jnp.abs(offset), config.max_distance)]
-    return jnp.where(offset > 0, near + config.buckets // 2, near)
-
-
-class RelativePositions(nn.Module):
-    """A bias per head and bucket of distance, float32."""
-
-    config: T5Config
-    bidirectional: bool
-
-    def setup(self) -> None:
-        init = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-        self.rel_embedding = self.param("rel_embedding", init, (self.config.heads, self.config.buckets), jnp.float32)
-
-    def __call__(self, n: int) -> Float[Array, "1 e n n"]:
-        """Of n tokens in a row. Entry (i, j) depends on j - i alone.
-
-        So the biases of all offsets are looked up once and laid into rows that are one longer than the rows they are read as:
-        each row begins one step earlier than the one before. The gradient is a sum then, instead of a scatter of n * n.
-        """
-        place = jnp.arange(2 * n)
-        biases = self.at(jnp.where(place < n, place, place - 2 * n))
-        rows = jnp.broadcast_to(biases[:, None], (len(biases), n, 2 * n)).reshape(len(biases), -1)
-        return rows[:, : n * (2 * n - 1)].reshape(-1, n, 2 * n - 1)[None, :, :, :n]
-
-    def at(self, offset: Int[Array, "*n"]) -> Float[Array, " e *n"]:
-        """Of offsets key - query, one by one."""
-        return self.rel_embedding[:, bucket(offset, self.config, bidirectional=self.bidirectional)]
 
 
 class RMSNorm(nn.Module):
@@ -242,7 +191,7 @@ class Encoder(nn.Module):
     def __call__(self, x: Float[Array, "b s d"], valid: Bool[Array, "b s"]) -> Float[Array, "b s d"]:
         """`valid`: tokens that may be attended to; what comes out at the others means nothing."""
         cfg, mask = self.config, valid[:, None, None]
-        bias = RelativePositions(cfg, bidirectional=True, name="relpos_bias")(x.shape[1])
+        bias = RelativePositions(cfg.heads, cfg.buckets, cfg.max_distance, bidirectional=True, name="relpos_bias")(x.shape[1])
         x = x.astype(self.dtype)
         if _is_unrolled(self):
             for i in range(cfg.encoder_depth):
@@ -314,7 +263,7 @@ class Decoder(nn.Module):
 
     def setup(self) -> None:
         cfg = self.config
-        self.relpos_bias = RelativePositions(cfg, bidirectional=False)
+        self.relpos_bias = RelativePositions(cfg.heads, cfg.buckets, cfg.max_distance, bidirectional=False)
         if _is_unrolled(self):
             self.each = [DecoderLayer(cfg, self.dtype, name=f"layers_{i}") for i in range(cfg.decoder_depth)]
         else:
