@@ -152,61 +152,85 @@ def their_inputs(net: DecoderOnly, given: Inputs, *, answer: bool) -> dict[str, 
 
 
 def decide(net: DecoderOnly, params: Any, theirs: Any, repeats: int, roof: Roof) -> None:
-    import torch
-
-    given = inputs(net, 1)
-    first = net.language.vocab - BINS  # the ids of the bins end the vocabulary
-    of_theirs = their_inputs(net, given, answer=False)
-    theirs.eval()
-
-    def lean() -> Any:
-        out = theirs(**of_theirs, use_cache=True, logits_to_keep=1)
-        chosen = []
-        for step in range(ACTION_TOKENS):
-            if step:
-                out = theirs(
-                    input_ids=chosen[-1], token_type_ids=torch.ones(1, 1, dtype=torch.long), use_cache=True, logits_to_keep=1,
-                    past_key_values=out.past_key_values,
-                )  # fmt: skip
-            chosen.append(out.logits[:, -1, first : first + BINS].argmax(-1, keepdim=True) + first)
-        return torch.cat(chosen, 1)
-
-    def generated() -> Any:
-        return theirs.generate(**of_theirs, max_new_tokens=ACTION_TOKENS, min_new_tokens=ACTION_TOKENS, do_sample=False)
-
-    def inferred(function: Program) -> Any:
-        with torch.inference_mode():
-            return function()
-
-    apart = {"params": unrolled(params)}
-    program = jax.jit(partial(act, net, first)).lower(apart, given[:3]).compile()
-    on_device = jax.device_put(given[:3])
-    programs = {
-        "ours": partial(program, apart, on_device), "lean": partial(inferred, lean), "generate": partial(inferred, generated)
-    }  # fmt: skip
-    ours, expected = np.asarray(programs["ours"]()), programs["lean"]().numpy()
-    print(f"action tokens ours {ours.tolist()}, theirs {'the same' if (ours == expected).all() else expected.tolist()}")
+    given, apart = inputs(net, 1), {"params": unrolled(params)}
+    first = net.language.vocab - BINS  # the bins' ids end the vocabulary
+    ours = our_acting(net, first, apart, jax.device_put(given[:3]))
+    theirs_lean, generate = their_acting(theirs, their_inputs(net, given, answer=False), first)
+    found, expected = np.asarray(ours.whole()), theirs_lean.whole().numpy()
+    print(f"action tokens ours {found.tolist()}, theirs {'the same' if (found == expected).all() else expected.tolist()}")
     language, rest = work(net)
     tokens = net.vision.num_tokens(PIXELS, PIXELS)
-    flops = 2 * (language * (tokens + PROMPT) + rest * tokens)
-    compare("deciding: prefill and 8 tokens", programs, repeats, roof.seconds(flops, (ACTION_TOKENS - 1) * 4 * language))
+    reading = roof.seconds(2 * (language * (tokens + PROMPT) + rest * tokens), 0)
+    writing = roof.seconds(0, (ACTION_TOKENS - 1) * 4 * language)
+    compare("prefill", {"ours": ours.prefill, "lean": theirs_lean.prefill}, repeats, reading)
+    compare("7 more tokens", {"ours": ours.more, "lean": theirs_lean.more}, repeats, writing)
+    whole = {"ours": ours.whole, "lean": theirs_lean.whole, "generate": generate}
+    compare("prefill and 8 tokens", whole, repeats, reading + writing)
 
 
-def act(net: DecoderOnly, first: int, variables: Any, given: tuple[jax.Array, ...]) -> jax.Array:
-    """The eight best bins in one program, int32 [b, 8]."""
+class Acting(NamedTuple):
+    prefill: Program  # up to the first token
+    more: Program  # the seven others, from a cache that was filled before
+    whole: Program
+
+
+def our_acting(net: DecoderOnly, first: int, variables: Any, given: tuple[jax.Array, ...]) -> Acting:
     ids = jnp.arange(first, first + BINS)
 
-    def choose(hidden: jax.Array) -> jax.Array:
+    def choose(variables: Any, hidden: jax.Array) -> jax.Array:
         return ids[jnp.argmax(net.apply(variables, hidden, ids, method="logits"), -1)].astype(jnp.int32)
 
-    def step(state: Any, _: None) -> Any:
-        token, memory = state
-        hidden, memory = net.apply(variables, token[:, None], memory, method="write")
-        return (choose(hidden[:, 0]), memory), token
+    def prefill(variables: Any, given: tuple[jax.Array, ...]) -> Any:
+        hidden, memory = net.apply(variables, *given, room=ACTION_TOKENS - 1, method="read")
+        return choose(variables, hidden), memory
 
-    hidden, memory = net.apply(variables, *given, room=ACTION_TOKENS - 1, method="read")
-    (last, _), before = jax.lax.scan(step, (choose(hidden), memory), None, length=ACTION_TOKENS - 1)
-    return jnp.concatenate([before.T, last[:, None]], 1)
+    def more(variables: Any, token: jax.Array, memory: Any) -> jax.Array:
+        def step(state: Any, _: None) -> Any:
+            hidden, memory = net.apply(variables, state[0][:, None], state[1], method="write")
+            return (choose(variables, hidden[:, 0]), memory), state[0]
+
+        (last, _), before = jax.lax.scan(step, (token, memory), None, length=ACTION_TOKENS - 1)
+        return jnp.concatenate([before.T, last[:, None]], 1)
+
+    reads = jax.jit(prefill).lower(variables, given).compile()
+    filled = reads(variables, given)
+    writes = jax.jit(more).lower(variables, *filled).compile()
+    whole = jax.jit(lambda variables, given: more(variables, *prefill(variables, given))).lower(variables, given).compile()
+    return Acting(partial(reads, variables, given), partial(writes, variables, *filled), partial(whole, variables, given))
+
+
+def their_acting(theirs: Any, given: dict[str, Any], first: int) -> tuple[Acting, Program]:
+    """A lean loop, and their `generate`."""
+    import torch
+
+    theirs.eval()
+    suffix, length = torch.ones(1, 1, dtype=torch.long), given["input_ids"].shape[1]
+
+    def choose(out: Any) -> Any:
+        return out.logits[:, -1, first : first + BINS].argmax(-1, keepdim=True) + first
+
+    @torch.inference_mode()
+    def prefill() -> Any:
+        out = theirs(**given, use_cache=True, logits_to_keep=1)
+        return choose(out), out.past_key_values
+
+    @torch.inference_mode()
+    def more(token: Any, cache: Any) -> Any:
+        if (written := cache.get_seq_length() - length) > 0:  # by the turn before
+            cache.crop(-written)
+        chosen = [token]
+        for _ in range(ACTION_TOKENS - 1):
+            out = theirs(
+                input_ids=chosen[-1], token_type_ids=suffix, past_key_values=cache, use_cache=True, logits_to_keep=1
+            )  # fmt: skip
+            chosen.append(choose(out))
+        return torch.cat(chosen, 1)
+
+    @torch.inference_mode()
+    def generate() -> Any:
+        return theirs.generate(**given, max_new_tokens=ACTION_TOKENS, min_new_tokens=ACTION_TOKENS, do_sample=False)
+
+    return Acting(prefill, partial(more, *prefill()), lambda: more(*prefill())), generate
 
 
 def train(net: DecoderOnly, params: Any, theirs: Any, batch: int, repeats: int, roof: Roof) -> None:
@@ -295,13 +319,18 @@ def best(function: Callable[..., Any], *args: Any) -> float:
     return min(times)
 
 
+def finish(result: Any) -> None:
+    """Waits for JAX; PyTorch is done when it returns."""
+    jax.block_until_ready([leaf for leaf in jax.tree.leaves(result) if isinstance(leaf, jax.Array)])
+
+
 def compare(title: str, programs: Mapping[str, Program], repeats: int, roof_s: float) -> None:
     clock: dict[str, list[float]] = {name: [] for name in programs}
     processor: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(repeats + 1):
         for name, program in programs.items():
             wall, cpu = time.perf_counter(), time.process_time()
-            jax.block_until_ready(program())
+            finish(program())
             if turn:  # the first warms up
                 clock[name].append(time.perf_counter() - wall)
                 processor[name].append(time.process_time() - cpu)
