@@ -91,4 +91,12 @@ class Answers(Protocol):
         temperature 0. Pure, jittable."""
 
 
+@runtime_checkable
+class Spells(Protocol):
+    """A `Model` whose training answers may have to be made on the host: any number of tokens each."""
+
+    def spelled(self, batch: Batch) -> Batch:
+        """A host batch, as `loss` wants it, from the loader's. Before rows are grouped by length, cut, or placed."""
+
+
 jax.tree_util.register_dataclass(Batch, data_fields=[field.name for field in dataclasses.fields(Batch)], meta_fields=[])

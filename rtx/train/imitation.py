@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array, Bool, Float
 
 from rtx.data.assemble import PADDING_SAMPLE
-from rtx.models.protocol import Model
+from rtx.models.protocol import Model, Spells
 from rtx.spec import Batch
 from rtx.train import figures, groups, pytree
 from rtx.train.augment import augment_batch
@@ -174,6 +174,11 @@ def served(state: TrainState, parts: Trainable) -> dict[str, Any]:
     trained, frozen = parts.split(state.variables["params"])
     params = parts.join(trained if state.ema is None else state.ema, frozen)
     return {**state.variables, "params": parts.seen(params)}
+
+
+def spelled(model: Model, batch: Batch) -> Batch:
+    """A host batch with what only the host can write, for models that have such answers."""
+    return model.spelled(batch) if isinstance(model, Spells) else batch
 
 
 def place(batch: Batch) -> Batch:

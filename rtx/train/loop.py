@@ -27,7 +27,7 @@ from rtx.data.loader import Loader, LoaderState
 from rtx.errors import UserError, WorldError
 from rtx.models.families import build_model, model_to_json, reads
 from rtx.models.protocol import Model
-from rtx.spec import to_json
+from rtx.spec import Batch, to_json
 from rtx.train import checkpoint, imitation, pytree
 from rtx.train.cache import keep_compiled_programs
 from rtx.train.config import TrainConfig, config_to_json, fingerprint
@@ -67,7 +67,11 @@ def train(config: TrainConfig, run_dir: Path) -> Path:
         metrics = stack.enter_context(MetricsFile(run_dir / METRICS, step=start))
         validation = Validation(config, inputs, model)
         saver = _Saver(config, run_dir, inputs, model, metrics)
-        placed = partial(imitation.place_groups, num_groups=config.train.groups, narrow=takes_any_width(config))
+
+        def placed(batch: Batch) -> imitation.Groups:
+            said = imitation.spelled(model, batch)
+            return imitation.place_groups(said, num_groups=config.train.groups, narrow=takes_any_width(config))
+
         window, batches = Window(config, metrics, names), Prefetch(loader, placed)
         advance = stack.enter_context(progress.bar("train", last, done=start))
 

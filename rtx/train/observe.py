@@ -16,7 +16,7 @@ from rtx.train.answers import has_questions, make_exact_match
 from rtx.train.config import TrainConfig
 from rtx.train.figures import Sums
 from rtx.train.groups import narrowed
-from rtx.train.imitation import make_evaluate, place
+from rtx.train.imitation import make_evaluate, place, spelled
 from rtx.train.inputs import Inputs, takes_any_width, validation_batches
 from rtx.train.metrics import Mean, MetricsFile, merge_means
 from rtx.train.state import TrainState
@@ -125,6 +125,7 @@ class Validation:
     def __init__(self, config: TrainConfig, inputs: Inputs, model: Model) -> None:
         self._config = config
         self._inputs = inputs
+        self._model = model
         self._names = list(inputs.contract.embodiments)
         count, parts = len(self._names), config.train.parts
         self._evaluate = jax.jit(make_evaluate(model, count, parts=parts))
@@ -134,7 +135,8 @@ class Validation:
         if not self._config.run.eval_samples:
             return
         sums: list[dict[str, Sums]] = []
-        for batch in validation_batches(self._inputs, self._config):
+        for loaded in validation_batches(self._inputs, self._config):
+            batch = spelled(self._model, loaded)
             placed = place(narrowed(batch) if takes_any_width(self._config) else batch)
             sums.append(self._evaluate(state, placed))
             if self._exact is not None and has_questions(batch):

@@ -97,6 +97,15 @@ class BinnedActions:
         limits = np.array([self._num_allowed(d) for d in self.order] * self.chunk)
         return np.arange(self.num_bins) < limits[:, None]
 
+    @property
+    def lengths(self) -> Int[np.ndarray, " v"]:
+        """Entries of the n that each token says: one."""
+        return np.ones(self.num_bins, np.int32)
+
+    def allowed_after(self, said: Int[Array, " b"]) -> Bool[Array, "b v"]:
+        """Bins that may follow where `said` entries are said."""
+        return jnp.asarray(self.allowed_bins)[jnp.clip(said, 0, self.length - 1)]
+
     def _num_allowed(self, dim: int) -> int:
         return _NUM_TERMINATE if dim == self.terminate else self.num_bins
 

@@ -12,10 +12,12 @@ same in every vocabulary these models come with.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from rtx.errors import UserError
+from rtx.models.vla.fast import Merges, symbol_limit
 from rtx.models.vla.gemma import GemmaConfig
 from rtx.models.vla.t5 import T5Config
 from rtx.models.vla.vit import ViTConfig
@@ -25,7 +27,7 @@ PADDING, EOS = 0, 1
 
 Head = Literal["tokens", "parallel", "l1", "diffusion", "flow"]
 _CHOICES = {
-    "bins": ("uniform", "quantile"),
+    "bins": ("uniform", "quantile", "fast"),
     "head": ("tokens", "parallel", "l1", "diffusion", "flow"),
     "compute_dtype": ("float32", "bfloat16"),
 }
@@ -49,9 +51,11 @@ class VLAConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"  # softmax, norms and loss are float32 always
     remat: bool = False  # layers are computed again in the backward pass instead of being kept
 
-    num_bins: int = 256  # of an action dimension
-    bins: Literal["uniform", "quantile"] = "uniform"
+    num_bins: int = 256  # of an action dimension; with bins="fast" all tokens there are, symbols and merges
+    bins: Literal["uniform", "quantile", "fast"] = "uniform"  # "fast": a chunk as frequencies, in as few tokens as it needs
     bin_values: tuple[tuple[float, ...], ...] = ()  # of quantile bins, [a][num_bins] in model space: `quantile_values` of data
+    fast_scale: float = 10.0  # of FAST: steps of a coefficient per unit of model space
+    merges: Merges = ()  # of FAST: pairs of tokens that are joined, `fit_merges` of data
     terminate: int | None = 7  # the action dimension that ends an episode, said first and in two bins; none = there is none
     action_ids: tuple[int, ...] = ()  # the bins' ids in order of value; () = the last `num_bins` of the vocabulary
     head: Head = "tokens"  # "parallel": all action tokens in one pass; the others: numbers from hidden states (`heads/`)
@@ -82,8 +86,21 @@ class VLAConfig:
 
     @property
     def num_action_tokens(self) -> int:
-        """n = k a."""
+        """n = k a; of FAST the most there can be."""
         return self.chunk * self.action_dims
+
+    @property
+    def num_fast_tokens(self) -> int:
+        """Symbols and merges: so many of `bin_ids` are used."""
+        return 2 * symbol_limit(self.chunk, self.fast_scale) + 1 + len(self.merges)
+
+    @property
+    def target_length(self) -> int:
+        """Widest `Batch.target` the model is given: FAST's tokens and their EOS are written there, behind a plan if any."""
+        if self.bins != "fast":
+            return self.answer_length
+        said = self.num_action_tokens + 1
+        return self.answer_length + said if self.plan else max(self.answer_length, said)
 
     def _problems(self) -> list[str]:
         at_least = {
@@ -95,8 +112,8 @@ class VLAConfig:
             problems.append(f"roles {self.roles} must be distinct cameras out of {', '.join(CAMERA_ROLES)}")
         if self.terminate is not None and not 0 <= self.terminate < self.action_dims:
             problems.append(f"terminate {self.terminate} is no dimension of action_dims {self.action_dims}; or set it to none")
-        if self.bins == "uniform" and self.bin_values:
-            problems.append("bin_values are given but bins is 'uniform'; set bins='quantile'")
+        if self.bins != "quantile" and self.bin_values:
+            problems.append(f"bin_values are given but bins is {self.bins!r}; set bins='quantile'")
         patch = self.vision.patch
         if any(side < 1 or side % patch for side in self.image_size):
             problems.append(f"image_size {self.image_size} must be multiples of vision.patch {patch}")
@@ -105,7 +122,7 @@ class VLAConfig:
             for n, choices in _CHOICES.items()
             if getattr(self, n) not in choices
         ]
-        return problems + self._part_problems() + self._id_problems() + self._plan_problems()
+        return problems + self._part_problems() + self._id_problems() + self._plan_problems() + self._fast_problems()
 
     def _part_problems(self) -> list[str]:
         """Of the parts as they are now: single leaves of a frozen tree may have been set since it was built."""
@@ -139,6 +156,17 @@ class VLAConfig:
             return [f"plan needs head='tokens', got {self.head!r}: a plan is written token by token"]
         if bad := [i for i in self.plan_end if not EOS < i < self.language.vocab]:
             return [f"plan_end {bad} must lie between {EOS + 1} and {self.language.vocab - 1}"]
+        return []
+
+    def _fast_problems(self) -> list[str]:
+        if self.bins != "fast":
+            return [f"merges are given but bins is {self.bins!r}; set bins='fast'"] if self.merges else []
+        if self.head != "tokens":
+            return [f"bins='fast' needs head='tokens', got {self.head!r}: how many tokens there are follows from the tokens"]
+        if not 0 < self.fast_scale < math.inf:
+            return [f"fast_scale {self.fast_scale} must be above 0"]
+        if self.chunk > 0 and (needed := self.num_fast_tokens) > self.num_bins:
+            return [f"num_bins {self.num_bins} must be at least {needed}: FAST's symbols at this chunk and scale, and merges"]
         return []
 
 

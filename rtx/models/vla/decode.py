@@ -3,6 +3,7 @@
     read -> hidden -> choose -> write -> hidden -> choose -> ...
 
     actions    n steps; at position j only the ids allowed there are multiplied and chosen from, so the answer is an action
+    chunk      FAST: until every row's chunk is whole; no token that holds more than is missing is chosen from
     text       until every row has said EOS, or the room is full; rows that are done write padding
     planned    text until its end ("Action:"), then actions. Rows of a batch change over each at its own step
 
@@ -23,9 +24,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rtx.models.vla.action_tokens import BinnedActions
 from rtx.models.vla.config import EOS, PADDING
+from rtx.models.vla.fast import FastActions
 
 Memory = Any
 """A backbone's, opaque here."""
+Spelling = BinnedActions | FastActions
+"""How actions are said: `ids` by token, `lengths` of tokens, and what is `allowed_after` so much of a whole `length`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +75,10 @@ GREEDY = Sampler()
 
 
 def bin_logits(
-    reader: Reader, actions: BinnedActions, hidden: Float[Array, "b n d"], allowed: Bool[Array, "#b #n v"] | None = None
+    reader: Reader, actions: Spelling, hidden: Float[Array, "b n d"], allowed: Bool[Array, "#b #n v"]
 ) -> Float[Array, "b n v"]:
-    """Logits of the bins only, -inf where a bin is not allowed. `allowed`: None for all n positions of an action in order."""
-    logits = reader.logits(hidden, jnp.asarray(actions.ids, jnp.int32))
-    return jnp.where(jnp.asarray(actions.allowed_bins) if allowed is None else allowed, logits, -jnp.inf)
+    """Logits of the bins, or FAST's tokens, only; -inf where one is not allowed."""
+    return jnp.where(allowed, reader.logits(hidden, jnp.asarray(actions.ids, jnp.int32)), -jnp.inf)
 
 
 def write_actions(
@@ -96,6 +99,35 @@ def write_actions(
     first = choose(hidden, jnp.int32(0))
     _, rest = jax.lax.scan(step, (first, memory), jnp.arange(1, actions.length, dtype=jnp.int32))
     return jnp.concatenate([first[:, None], rest.T], axis=1)
+
+
+class _Chunk(NamedTuple):
+    step: Int[Array, ""]
+    tokens: Int[Array, "b n"]
+    symbols: Int[Array, " b"]  # said so far
+    memory: Memory
+
+
+def write_chunk(
+    reader: Reader, actions: FastActions, hidden: Float[Array, "b d"], memory: Memory, sampler: Sampler = GREEDY
+) -> Int[Array, "b n"]:
+    """FAST's tokens of a chunk, -1 behind them. `memory` has room for n - 1."""
+    b, n = hidden.shape[0], actions.length
+    ids, lengths = jnp.asarray(actions.ids, jnp.int32), jnp.asarray(actions.lengths)
+
+    def said(state: _Chunk, hidden: Array, memory: Memory) -> _Chunk:
+        allowed = actions.allowed_after(state.symbols)
+        chosen = sampler(bin_logits(reader, actions, hidden[:, None], allowed[:, None])[:, 0], state.step)
+        goes_on = state.symbols < n
+        tokens = state.tokens.at[:, state.step].set(jnp.where(goes_on, chosen, -1))
+        return _Chunk(state.step + 1, tokens, state.symbols + jnp.where(goes_on, lengths[chosen], 0), memory)
+
+    def step(state: _Chunk) -> _Chunk:
+        last = state.tokens[:, state.step - 1]
+        return said(state, *reader.write_one(jnp.where(last < 0, PADDING, ids[last]), state.memory))
+
+    blank = _Chunk(jnp.int32(0), jnp.full((b, n), -1, jnp.int32), jnp.zeros(b, jnp.int32), memory)
+    return jax.lax.while_loop(lambda state: jnp.any(state.symbols < n), step, said(blank, hidden, memory)).tokens
 
 
 class _Text(NamedTuple):
@@ -130,7 +162,7 @@ class Planned(NamedTuple):
     """A plan and the action after it. `bins` mean nothing where `is_action` is False."""
 
     plan: Int[Array, "b m"]  # up to its end, then padding
-    bins: Int[Array, "b n"]
+    bins: Int[Array, "b n"]  # or FAST's tokens and -1 behind them
     is_action: Bool[Array, " b"]
 
 
@@ -139,14 +171,15 @@ class _Planned(NamedTuple):
     last: Int[Array, " b"]  # token said at the step before
     plan: Int[Array, "b m"]
     bins: Int[Array, "b n"]
-    position: Int[Array, " b"]  # of the action's next token; -1: still planning, n: done
+    num_bins: Int[Array, " b"]
+    position: Int[Array, " b"]  # how much of the action is said; -1: still planning, n: done
     failed: Bool[Array, " b"]
     memory: Memory
 
 
 def write_planned(
     reader: Reader,
-    actions: BinnedActions,
+    actions: Spelling,
     hidden: Float[Array, "b d"],
     memory: Memory,
     *,
@@ -159,7 +192,7 @@ def write_planned(
     The whole vocabulary is multiplied only while some row still plans.
     """
     b, n = hidden.shape[0], actions.length
-    ids, allowed = jnp.asarray(actions.ids, jnp.int32), jnp.asarray(actions.allowed_bins)
+    ids, lengths = jnp.asarray(actions.ids, jnp.int32), jnp.asarray(actions.lengths)
 
     def choose_text(hidden: Array, step: Array) -> Array:
         return sampler(_text_logits(reader, hidden), 2 * step)
@@ -167,24 +200,25 @@ def write_planned(
     def said(state: _Planned, hidden: Array, memory: Memory) -> _Planned:
         planning = state.position < 0
         acting = ~planning & (state.position < n)
-        masks = allowed[jnp.clip(state.position, 0, n - 1)][:, None]
-        chosen = sampler(bin_logits(reader, actions, hidden[:, None], masks)[:, 0], 2 * state.step + 1)
+        allowed = actions.allowed_after(jnp.maximum(state.position, 0))
+        chosen = sampler(bin_logits(reader, actions, hidden[:, None], allowed[:, None])[:, 0], 2 * state.step + 1)
         word = jax.lax.cond(jnp.any(planning), lambda: choose_text(hidden, state.step), lambda: jnp.zeros(b, jnp.int32))
         row, place = jnp.arange(b), jnp.minimum(state.step, max_plan - 1)
         plan = state.plan.at[:, place].set(jnp.where(planning, word, state.plan[:, place]))
-        bins = state.bins.at[row, jnp.where(acting, state.position, n)].set(chosen, mode="drop")
+        bins = state.bins.at[row, jnp.where(acting, state.num_bins, n)].set(chosen, mode="drop")
         ended = planning & _ends_with(plan, state.step, plan_end)
         failed = planning & ~ended & ((word == EOS) | (state.step == max_plan - 1))
-        position = jnp.select([ended, failed, acting], [0, n, state.position + 1], state.position).astype(jnp.int32)
+        further = state.position + lengths[chosen]
+        position = jnp.select([ended, failed, acting], [0, n, further], state.position).astype(jnp.int32)
         last = jnp.where(planning, word, ids[chosen])
-        return _Planned(state.step + 1, last, plan, bins, position, state.failed | failed, memory)
+        return _Planned(state.step + 1, last, plan, bins, state.num_bins + acting, position, state.failed | failed, memory)
 
     def step(state: _Planned) -> _Planned:
         return said(state, *reader.write_one(state.last, state.memory))
 
     blank = _Planned(
-        jnp.int32(0), jnp.zeros(b, jnp.int32), jnp.zeros((b, max_plan), jnp.int32), jnp.zeros((b, n), jnp.int32),
-        jnp.full(b, -1, jnp.int32), jnp.zeros(b, bool), memory,
+        jnp.int32(0), jnp.zeros(b, jnp.int32), jnp.zeros((b, max_plan), jnp.int32), jnp.full((b, n), -1, jnp.int32),
+        jnp.zeros(b, jnp.int32), jnp.full(b, -1, jnp.int32), jnp.zeros(b, bool), memory,
     )  # fmt: skip
     end = jax.lax.while_loop(lambda state: jnp.any(state.position < n), step, said(blank, hidden, memory))
     return Planned(end.plan, end.bins, ~end.failed)

@@ -122,23 +122,31 @@ class FastActions:
 
         `ids`: FAST ids, then only `end` (EOS) and padding.
         """
-        token = self._tokens_of(ids)
+        token = self.tokens_of(ids)
+        is_clean = jnp.all((token >= 0) | (ids == end) | (ids == _PAD), axis=-1)
+        action = jnp.where(is_clean[:, None, None], self.unbin(token), jnp.nan)
+        return action, jnp.all(jnp.isfinite(action), axis=(1, 2))
+
+    def unbin(self, token: Int[Array, "b n"]) -> Float[Array, "b k a"]:
+        """Tokens, and -1 behind them, to chunks in model space, float32. A row that is no chunk is NaN: no motion."""
         is_token = token >= 0
         ends = jnp.cumsum(jnp.where(is_token, jnp.asarray(self.lengths)[token], 0), axis=-1)
         stops = jnp.cumsum(~is_token, axis=-1) > 0
-        tidy = jnp.all(is_token != stops, axis=-1) & jnp.all(is_token | (ids == end) | (ids == _PAD), axis=-1)
-        valid = tidy & (ends[:, -1] == self.length)
+        valid = jnp.all(is_token != stops, axis=-1) & (ends[:, -1] == self.length)
         coefficients = self._unrolled(token, ends).reshape(-1, self.chunk, self.action_dims) / self.scale
         action = jnp.einsum("jk,bja->bka", jnp.asarray(_cosines(self.chunk), jnp.float32), coefficients)
-        return jnp.where(valid[:, None, None], jnp.clip(action, -1.0, 1.0), jnp.nan), valid
+        return jnp.where(valid[:, None, None], jnp.clip(action, -1.0, 1.0), jnp.nan)
 
     def allowed(self, ids: Int[Array, "b n"]) -> Bool[Array, "b v"]:
         """Tokens that may follow what is said so far (padding counts nothing). None: the chunk is whole, the answer ends."""
-        token = self._tokens_of(ids)
-        said = jnp.sum(jnp.where(token >= 0, jnp.asarray(self.lengths)[token], 0), axis=-1)
-        return jnp.asarray(self.lengths) <= self.length - said[:, None]
+        token = self.tokens_of(ids)
+        return self.allowed_after(jnp.sum(jnp.where(token >= 0, jnp.asarray(self.lengths)[token], 0), axis=-1))
 
-    def _tokens_of(self, ids: Int[Array, "b n"]) -> Int[Array, "b n"]:
+    def allowed_after(self, said: Int[Array, "*b"]) -> Bool[Array, "*b v"]:
+        """Tokens that hold no more symbols than are missing where `said` are said."""
+        return jnp.asarray(self.lengths) <= self.length - said[..., None]
+
+    def tokens_of(self, ids: Int[Array, "b n"]) -> Int[Array, "b n"]:
         """-1 for other ids."""
         known = np.asarray(self.ids[: self.num_tokens])
         first = int(known.min())

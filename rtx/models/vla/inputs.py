@@ -8,7 +8,8 @@
     answer          plan | action tokens | EOS | 0 0           text | EOS | 0 0 ...
     counted         1 1    1 where known   1     0 0           1      1     0 0
 
-Everything runs on the device: the loader knows neither bins nor ids. Valid tokens lie at the left, whatever was joined.
+Everything runs on the device: the loader knows neither bins nor ids (FAST: `fast_answers.py`). Valid tokens lie at the left,
+whatever was joined.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ def check_batch(config: VLAConfig, batch: Batch) -> None:
         for name, (value, tail) in expected.items()
         if np.shape(value)[1:] != tail
     ]
-    for name, length in (("text", config.text_length), ("target", config.answer_length)):
+    for name, length in (("text", config.text_length), ("target", config.target_length)):
         ids = getattr(batch, name)
         if ids is not None and not (np.ndim(ids) == 2 and np.shape(ids)[1] <= length and _is_integer(ids)):
             problems.append(

@@ -20,12 +20,24 @@ from jaxtyping import Array, Float, Int
 
 from rtx.errors import UserError
 from rtx.models.protocol import AxisRules, Metrics, Variables
-from rtx.models.vla import inputs
+from rtx.models.vla import fast_answers, inputs
 from rtx.models.vla.action_tokens import BinnedActions
 from rtx.models.vla.config import PaliGemmaConfig, VLAConfig
-from rtx.models.vla.decode import Memory, Planned, Reader, Sampler, bin_logits, write_actions, write_planned, write_text
+from rtx.models.vla.decode import (
+    Memory,
+    Planned,
+    Reader,
+    Sampler,
+    Spelling,
+    bin_logits,
+    write_actions,
+    write_chunk,
+    write_planned,
+    write_text,
+)
 from rtx.models.vla.decoder_only import DecoderOnly
 from rtx.models.vla.encoder_decoder import EncoderDecoder
+from rtx.models.vla.fast import FastActions
 from rtx.models.vla.heads import Head, build_head
 from rtx.models.vla.loss import cross_entropy, mean_of_rows
 from rtx.spec import Batch
@@ -41,9 +53,14 @@ class VLA:
     config: VLAConfig
 
     @property
-    def actions(self) -> BinnedActions:
+    def actions(self) -> Spelling:
         """How this model spells an action. Raises UserError for quantile bins that were never fitted."""
         cfg = self.config
+        if cfg.bins == "fast":
+            return FastActions(
+                chunk=cfg.chunk, action_dims=cfg.action_dims, merges=cfg.merges, ids=cfg.bin_ids[: cfg.num_fast_tokens],
+                scale=cfg.fast_scale,
+            )  # fmt: skip
         if cfg.bins == "quantile" and not cfg.bin_values:
             raise UserError("bins='quantile' needs bin_values: quantiles of the training data (action_tokens.quantile_values)")
         return BinnedActions(
@@ -69,16 +86,17 @@ class VLA:
 
         Metrics are of rows, `[b]`: "accuracy" and "l1" of known action entries, chosen as when acting but after the true ones;
         "accuracy_text" of answers and plans, out of the whole vocabulary; "tokens", what the loss is a mean over. NaN where a
-        row has nothing of the kind.
+        row has nothing of the kind. FAST: accuracy of its tokens, and no "l1", for one other token makes another chunk; the
+        loss is NaN for a batch that was not `spelled`.
         """
         cfg = self.config
         seen, there, prompt = self._read(batch)
-        answer, reader = inputs.answer(cfg, self.actions, batch), self.reader(variables)
+        answer, reader = self._answer(batch), self.reader(variables)
         hidden = reader(seen, there, prompt, answer.written)
         entropy, hit = cross_entropy(reader.logits, hidden, answer.labels, answer.counted, vocab=cfg.language.vocab)
         total, tokens = jnp.where(answer.counted, entropy, 0.0).sum(1), answer.counted.sum(1, dtype=jnp.float32)
         metrics = {"accuracy_text": mean_of_rows(hit, answer.is_text)}
-        readouts = _action_rows(hidden, answer.start, cfg.num_action_tokens)
+        readouts = _action_rows(hidden, answer.start, answer.bins.shape[1])
         if cfg.says_actions:
             metrics |= self._token_metrics(reader, jax.lax.stop_gradient(readouts), answer, batch)
         else:
@@ -87,7 +105,9 @@ class VLA:
             tokens += entries
             if not train:  # it may take many steps to make an action
                 metrics |= self._errors(self._head_act(variables, readouts, batch, rng), batch)
-        loss = total.sum() / jnp.maximum(tokens.sum(), 1.0)
+        # Only FAST can lack its tokens: a robot that has nothing to say must not teach that there is nothing.
+        is_mute = inputs.is_robot(batch) & ~jnp.any(answer.known, axis=1)
+        loss = jnp.where(jnp.any(is_mute), jnp.nan, total.sum() / jnp.maximum(tokens.sum(), 1.0))
         return loss, {**metrics, "tokens": tokens, "loss": loss}, {}
 
     def act(self, variables: Variables, batch: Batch, rng: jax.Array, *, temperature: float = 0.0) -> Float[Array, "b k a"]:
@@ -124,25 +144,44 @@ class VLA:
     ) -> Int[Array, "b n"]:
         """The action's bins after what was read so far; `hidden` is its last row."""
         reader = self.reader(variables)
+        actions = self.actions
+        if isinstance(actions, FastActions):
+            return write_chunk(reader, actions, hidden, memory, sampler)
         if self.config.head == "tokens":
-            return write_actions(reader, self.actions, hidden, memory, sampler)
-        return sampler(bin_logits(reader, self.actions, self._readouts(reader, hidden, memory)), 0)
+            return write_actions(reader, actions, hidden, memory, sampler)
+        allowed = jnp.asarray(actions.allowed_bins)[None]
+        return sampler(bin_logits(reader, actions, self._readouts(reader, hidden, memory), allowed), 0)
 
     def decoded(self, bins: Int[Array, "b n"], is_action: Array | None = None) -> Float[Array, "b k a"]:
-        """Bins to model space; NaN where there is no action."""
+        """Bins, or FAST's tokens, to model space; NaN where there is no action."""
         action = self.actions.unbin(bins)
         return action if is_action is None else jnp.where(is_action[:, None, None], action, jnp.nan)
+
+    def spelled(self, batch: Batch) -> Batch:
+        """A host batch with FAST's tokens in its targets; the same one where actions become tokens on the device."""
+        actions = self.actions
+        return fast_answers.spelled(self.config, actions, batch) if isinstance(actions, FastActions) else batch
 
     def param_axes(self) -> AxisRules:
         """Heads, feed-forward widths and the vocabulary may be split."""
         return AXES
 
+    def _answer(self, batch: Batch) -> inputs.Answer:
+        actions = self.actions
+        if isinstance(actions, FastActions):
+            return fast_answers.answer(self.config, actions, batch)
+        return inputs.answer(self.config, actions, batch)
+
     def _token_metrics(
         self, reader: Reader, readouts: Float[Array, "b n d"], answer: inputs.Answer, batch: Batch
     ) -> dict[str, jax.Array]:
-        best = jnp.argmax(bin_logits(reader, self.actions, readouts), axis=-1)
-        accuracy = mean_of_rows(best == answer.bins, answer.known)
-        return {"accuracy": accuracy, **self._errors(self.actions.unbin(best), batch)}
+        actions = self.actions
+        if isinstance(actions, FastActions):
+            allowed = fast_answers.allowed(actions, answer)
+            best = jnp.argmax(bin_logits(reader, actions, readouts, allowed), axis=-1)
+            return {"accuracy": mean_of_rows(best == answer.bins, answer.known)}
+        best = jnp.argmax(bin_logits(reader, actions, readouts, jnp.asarray(actions.allowed_bins)[None]), axis=-1)
+        return {"accuracy": mean_of_rows(best == answer.bins, answer.known), **self._errors(actions.unbin(best), batch)}
 
     def _errors(self, action: Float[Array, "b k a"], batch: Batch) -> dict[str, jax.Array]:
         moves = np.arange(self.config.action_dims) != self.config.terminate
