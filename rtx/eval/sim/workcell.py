@@ -87,7 +87,7 @@ class Workcell:
 
 
 def _layout(rng: np.random.Generator) -> Layout:
-    num_cubes = int(rng.integers(2, NUM_CUBES + 1))
+    num_cubes = int(rng.integers(1, NUM_CUBES + 1))
     colours = rng.permutation(list(PALETTE))[:num_cubes].tolist()
     cubes, props = furnish(rng, scatter(rng, num_cubes + int(rng.integers(0, 2))), colours)
     return Layout(cubes=cubes, props=props, target=0, instruction="")
