@@ -54,6 +54,7 @@ def fitted(config: TrainConfig, tokenizer: InstructionEncoder, contract: Contrac
         merges=merges,
         plan=plan,
         plan_end=tokenizer.plan_end if plan else (),
+        plan_lasting=tokenizer.plan_lasting,
     )
 
 

@@ -135,6 +135,9 @@ def test_the_model_learns_from_data_and_tokenizer_what_its_config_leaves_open(ru
     assert (inputs.model.plan, inputs.model.plan_end) == (True, tokenizer.plan_end)
     assert len(set(inputs.model.action_ids)) == MODEL.num_bins
     assert set(inputs.model.action_ids) <= set(range(tokenizer.size)) - tokenizer.special_ids
+    assert inputs.model.plan_lasting == (), "a plan is kept as a whole"
+    thinking = inputs_of(runs[2], model=dataclasses.replace(MODEL, answer_length=64), template="thought")
+    assert thinking.tokenizer.decode(np.array([thinking.model.plan_lasting])) == ["MOVE REASONING:"]
     assert (len(inputs.model.bin_values), inputs.model.action_dims, inputs.model.proprio_dims) == (8, 8, 10)
     assert inputs.tokenizers.plans is not None
     assert model_from_json(open_checkpoint(runs[1]).model).config.terminate == 7

@@ -64,6 +64,7 @@ class VLAConfig:
     plan: bool = False  # write a plan before the action
     plan_end: tuple[int, ...] = ()  # ids of the words that end a plan ("Action:"); a plan is `answer_length` ids at most
     plan_steps: int = 1  # control steps that a plan is kept for when acting in a session
+    plan_lasting: tuple[int, ...] = ()  # ids of the words that end the part kept ("MOVE REASONING:"); () = all of it is
 
     def __post_init__(self) -> None:
         if problems := self._problems():
@@ -154,8 +155,8 @@ class VLAConfig:
             ]
         if self.plan and self.head != "tokens":
             return [f"plan needs head='tokens', got {self.head!r}: a plan is written token by token"]
-        if bad := [i for i in self.plan_end if not EOS < i < self.language.vocab]:
-            return [f"plan_end {bad} must lie between {EOS + 1} and {self.language.vocab - 1}"]
+        if bad := [i for i in (*self.plan_end, *self.plan_lasting) if not EOS < i < self.language.vocab]:
+            return [f"plan_end and plan_lasting {bad} must lie between {EOS + 1} and {self.language.vocab - 1}"]
         return []
 
     def _fast_problems(self) -> list[str]:

@@ -25,6 +25,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rtx.models.vla.action_tokens import BinnedActions
 from rtx.models.vla.config import EOS, PADDING
 from rtx.models.vla.fast import FastActions
+from rtx.models.vla.inputs import lengths
 
 Memory = Any
 """A backbone's, opaque here."""
@@ -113,14 +114,14 @@ def write_chunk(
 ) -> Int[Array, "b n"]:
     """FAST's tokens of a chunk, -1 behind them. `memory` has room for n - 1."""
     b, n = hidden.shape[0], actions.length
-    ids, lengths = jnp.asarray(actions.ids, jnp.int32), jnp.asarray(actions.lengths)
+    ids, extent = jnp.asarray(actions.ids, jnp.int32), jnp.asarray(actions.lengths)
 
     def said(state: _Chunk, hidden: Array, memory: Memory) -> _Chunk:
         allowed = actions.allowed_after(state.symbols)
         chosen = sampler(bin_logits(reader, actions, hidden[:, None], allowed[:, None])[:, 0], state.step)
         goes_on = state.symbols < n
         tokens = state.tokens.at[:, state.step].set(jnp.where(goes_on, chosen, -1))
-        return _Chunk(state.step + 1, tokens, state.symbols + jnp.where(goes_on, lengths[chosen], 0), memory)
+        return _Chunk(state.step + 1, tokens, state.symbols + jnp.where(goes_on, extent[chosen], 0), memory)
 
     def step(state: _Chunk) -> _Chunk:
         last = state.tokens[:, state.step - 1]
@@ -185,42 +186,46 @@ def write_planned(
     *,
     plan_end: tuple[int, ...],
     max_plan: int,
+    said: Int[Array, "b m"] | None = None,
     sampler: Sampler = GREEDY,
 ) -> Planned:
     """A plan of at most `max_plan` tokens, `plan_end` included, and an action. `memory` has room for `max_plan` + n - 1.
 
-    The whole vocabulary is multiplied only while some row still plans.
+    `said`: how the plan begins, padded to `max_plan`, and written already; `hidden` lies behind it. A whole plan goes on with
+    the action. The whole vocabulary is multiplied only while some row still plans.
     """
     b, n = hidden.shape[0], actions.length
-    ids, lengths = jnp.asarray(actions.ids, jnp.int32), jnp.asarray(actions.lengths)
+    ids, extent = jnp.asarray(actions.ids, jnp.int32), jnp.asarray(actions.lengths)
+    begun = jnp.zeros((b, max_plan), jnp.int32) if said is None else said
+    start = lengths(begun)
 
     def choose_text(hidden: Array, step: Array) -> Array:
         return sampler(_text_logits(reader, hidden), 2 * step)
 
-    def said(state: _Planned, hidden: Array, memory: Memory) -> _Planned:
+    def chosen(state: _Planned, hidden: Array, memory: Memory) -> _Planned:
         planning = state.position < 0
         acting = ~planning & (state.position < n)
         allowed = actions.allowed_after(jnp.maximum(state.position, 0))
-        chosen = sampler(bin_logits(reader, actions, hidden[:, None], allowed[:, None])[:, 0], 2 * state.step + 1)
+        bin_ = sampler(bin_logits(reader, actions, hidden[:, None], allowed[:, None])[:, 0], 2 * state.step + 1)
         word = jax.lax.cond(jnp.any(planning), lambda: choose_text(hidden, state.step), lambda: jnp.zeros(b, jnp.int32))
-        row, place = jnp.arange(b), jnp.minimum(state.step, max_plan - 1)
-        plan = state.plan.at[:, place].set(jnp.where(planning, word, state.plan[:, place]))
-        bins = state.bins.at[row, jnp.where(acting, state.num_bins, n)].set(chosen, mode="drop")
-        ended = planning & _ends_with(plan, state.step, plan_end)
-        failed = planning & ~ended & ((word == EOS) | (state.step == max_plan - 1))
-        further = state.position + lengths[chosen]
+        row, place = jnp.arange(b), start + state.step
+        plan = state.plan.at[row, jnp.where(planning, place, max_plan)].set(word, mode="drop")
+        bins = state.bins.at[row, jnp.where(acting, state.num_bins, n)].set(bin_, mode="drop")
+        ended = planning & (place < max_plan) & _ends_with(plan, place, plan_end)
+        failed = planning & ~ended & ((word == EOS) | (place >= max_plan - 1))
+        further = state.position + extent[bin_]
         position = jnp.select([ended, failed, acting], [0, n, further], state.position).astype(jnp.int32)
-        last = jnp.where(planning, word, ids[chosen])
+        last = jnp.where(planning, word, ids[bin_])
         return _Planned(state.step + 1, last, plan, bins, state.num_bins + acting, position, state.failed | failed, memory)
 
     def step(state: _Planned) -> _Planned:
-        return said(state, *reader.write_one(state.last, state.memory))
+        return chosen(state, *reader.write_one(state.last, state.memory))
 
+    none, is_whole = jnp.zeros(b, jnp.int32), _ends_with(begun, start - 1, plan_end)
     blank = _Planned(
-        jnp.int32(0), jnp.zeros(b, jnp.int32), jnp.zeros((b, max_plan), jnp.int32), jnp.full((b, n), -1, jnp.int32),
-        jnp.zeros(b, jnp.int32), jnp.full(b, -1, jnp.int32), jnp.zeros(b, bool), memory,
-    )  # fmt: skip
-    end = jax.lax.while_loop(lambda state: jnp.any(state.position < n), step, said(blank, hidden, memory))
+        jnp.int32(0), none, begun, jnp.full((b, n), -1, jnp.int32), none, jnp.where(is_whole, 0, -1), jnp.zeros(b, bool), memory
+    )
+    end = jax.lax.while_loop(lambda state: jnp.any(state.position < n), step, chosen(blank, hidden, memory))
     return Planned(end.plan, end.bins, ~end.failed)
 
 
@@ -229,8 +234,8 @@ def _text_logits(reader: Reader, hidden: Float[Array, "b d"]) -> Float[Array, "b
     return reader.logits(hidden).at[:, PADDING].set(-jnp.inf)
 
 
-def _ends_with(tokens: Int[Array, "b m"], step: Int[Array, ""], end: tuple[int, ...]) -> Bool[Array, " b"]:
-    """Whether the tokens up to and with place `step` end with `end`."""
-    places = step - len(end) + 1 + np.arange(len(end))
-    found = jnp.all(tokens[:, jnp.maximum(places, 0)] == jnp.asarray(end, jnp.int32), axis=1)
-    return found & (step >= len(end) - 1)
+def _ends_with(tokens: Int[Array, "b m"], place: Int[Array, " b"], end: tuple[int, ...]) -> Bool[Array, " b"]:
+    """Whether the tokens of a row up to and with its `place` end with `end`."""
+    places = place[:, None] - len(end) + 1 + np.arange(len(end))
+    found = jnp.take_along_axis(tokens, jnp.clip(places, 0, tokens.shape[1] - 1), axis=1)
+    return jnp.all(found == jnp.asarray(end, jnp.int32), axis=1) & (place >= len(end) - 1)

@@ -13,12 +13,12 @@ import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool
 
 from rtx.errors import UserError
 from rtx.models.vla.config import EOS, PADDING, VLAConfig
 from rtx.models.vla.fast import FastActions
-from rtx.models.vla.inputs import Answer, is_robot, lengths
+from rtx.models.vla.inputs import Answer, behind, is_robot, lengths
 from rtx.spec import Batch
 
 
@@ -50,7 +50,7 @@ def answer(config: VLAConfig, fast: FastActions, batch: Batch) -> Answer:
         raise UserError("bins='fast': the batch has no target; actions become tokens on the host (VLA.spelled)")
     labels = jnp.asarray(batch.target, jnp.int32)
     robot, r = is_robot(batch), labels.shape[1]
-    start = jnp.where(robot, _behind(labels, config.plan_end if config.plan else ()), lengths(labels))
+    start = jnp.where(robot, behind(labels, config.plan_end if config.plan else ()), lengths(labels))
     is_said = labels != PADDING
     is_text = is_said & (jnp.arange(r) < start[:, None])
     places = start[:, None] + jnp.arange(min(fast.length, r))
@@ -63,12 +63,3 @@ def allowed(fast: FastActions, answer: Answer) -> Bool[Array, "b n v"]:
     """Tokens that might have stood at the place of each token."""
     said = jnp.where(answer.known, jnp.asarray(fast.lengths)[answer.bins], 0)
     return fast.allowed_after(jnp.cumsum(said, axis=1) - said)
-
-
-def _behind(tokens: Int[Array, "b r"], end: tuple[int, ...]) -> Int[Array, " b"]:
-    """The place behind the first `end`; 0 for rows without."""
-    windows = tokens.shape[1] - len(end) + 1
-    if not end or windows < 1:
-        return jnp.zeros(len(tokens), jnp.int32)
-    found = jnp.all(jnp.stack([tokens[:, i : i + windows] == id_ for i, id_ in enumerate(end)]), axis=0)
-    return jnp.where(jnp.any(found, axis=1), jnp.argmax(found, axis=1) + len(end), 0).astype(jnp.int32)

@@ -109,6 +109,15 @@ def lengths(tokens: Int[Array, "b n"]) -> Int[Array, " b"]:
     return jnp.sum(tokens != PADDING, axis=1, dtype=jnp.int32)
 
 
+def behind(tokens: Int[Array, "b r"], end: tuple[int, ...]) -> Int[Array, " b"]:
+    """The place behind the first `end`; 0 for rows without."""
+    windows = tokens.shape[1] - len(end) + 1
+    if not end or windows < 1:
+        return jnp.zeros(len(tokens), jnp.int32)
+    found = jnp.all(jnp.stack([tokens[:, i : i + windows] == id_ for i, id_ in enumerate(end)]), axis=0)
+    return jnp.where(jnp.any(found, axis=1), jnp.argmax(found, axis=1) + len(end), 0).astype(jnp.int32)
+
+
 def join(first: Int[Array, "b m"], second: Int[Array, "b n"], count: Int[Array, " b"]) -> Int[Array, "b r"]:
     """The first `count` tokens of each row of `first`, the row of `second` right behind them, then padding; r = m + n."""
     (_, m), n = first.shape, second.shape[1]

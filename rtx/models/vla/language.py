@@ -29,7 +29,7 @@ from jaxtyping import Int
 from rtx.errors import UserError
 from rtx.models.subwords import load_sentencepiece
 from rtx.models.text import words_of
-from rtx.models.vla.thought import ACTION, ECOT_TAGS, parse_thought, plan_prompt, render_plan
+from rtx.models.vla.thought import ACTION, ECOT_TAGS, LAST_LASTING, parse_thought, plan_prompt, render_plan
 
 Template = Literal["question", "plan", "thought"]
 """How a robot is asked, and what it says before it acts: nothing, RT-2's plan, or ECoT's tags."""
@@ -133,6 +133,11 @@ class VLATokenizer:
         last = {"question": "", "plan": f" {ACTION}", "thought": f" {ECOT_TAGS[-1]}"}[self.template]
         return tuple(self._inside(last))
 
+    @functools.cached_property
+    def plan_lasting(self) -> tuple[int, ...]:
+        """Ids that end the part of a plan that is kept for some steps (`MOVE REASONING:`); () where all of it is."""
+        return tuple(self._inside(f" {LAST_LASTING}")) if self.template == "thought" else ()
+
     def encode(self, texts: Sequence[str]) -> Int[np.ndarray, "n l"]:
         """Prompts for a robot, int32 `[n, text_length]`, 0 = padding. Long instructions are cut (`cut`, `doubts`), the
         template around them is not."""
@@ -154,10 +159,6 @@ class VLATokenizer:
         cut before its `Action:`. Raises UserError for a template without plans, NotAThought for damaged tags.
         """
         return self._rows("plan", texts)
-
-    def beginning(self, text: str) -> list[int]:
-        """Ids of the first part of an answer, said again as it was (`thought.lasting_part`)."""
-        return self._text(text)
 
     def decode(self, ids: Int[np.ndarray, "n m"]) -> list[str]:
         """The text of each row up to EOS. Padding, BOS and ids above the pieces (actions) are left out."""

@@ -1,9 +1,11 @@
 """A model that plans keeps its plan for some control steps: reading a plan again costs one pass, writing it one per token.
 
-    step        1        2 .. plan_steps           plan_steps + 1
-    session     think    read the plan, act        think
+    step                             1        2 .. plan_steps                              plan_steps + 1
+    session                          think    read the plan, act                           think
+    session with `plan_lasting`      think    read its first part, think the rest, act     think
 
-Source: embodied chain of thought (arXiv 2407.08693) keeps the high-level part for several steps.
+Source: embodied chain of thought (arXiv 2407.08693) keeps the high-level part for several steps, and thinks of the next move
+in each.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from rtx.errors import UserError
 from rtx.models.protocol import Variables
-from rtx.models.vla.config import VLAConfig
-from rtx.models.vla.decode import GREEDY, Planned, write_planned
-from rtx.models.vla.inputs import lengths
+from rtx.models.vla.config import PADDING, VLAConfig
+from rtx.models.vla.decode import Memory, write_planned
+from rtx.models.vla.inputs import behind
 from rtx.models.vla.model import VLA
 from rtx.spec import Batch
 
@@ -48,26 +50,26 @@ class PlanningVLA(VLA):
         return Kept(**frames, plan=plan, age=jnp.int32(self.config.plan_steps))
 
     def act_again(self, variables: Variables, memory: Kept, batch: Batch, rng: jax.Array) -> tuple[Float[Array, "b k a"], Kept]:
-        """One sample only. A plan that led to no action gives NaN, and is none to remember."""
+        """One sample only. A plan that led to no action gives NaN; of one without an end of what lasts nothing is kept."""
         if len(batch.text) != 1:
             raise UserError(f"plans are kept for one robot at a time, got a batch of {len(batch.text)}; use a session for each")
         frames = {name: _newer(getattr(memory, name), getattr(batch, name)) for name in _FRAMES}
         whole, cfg = dataclasses.replace(batch, **frames), self.config
-        hidden, remembered = self.begin(variables, whole, room=cfg.answer_length + cfg.num_action_tokens - 1)
+        kept = jnp.where(memory.age < cfg.plan_steps, behind(memory.plan, cfg.plan_lasting or cfg.plan_end), 0)
+        said = jnp.where(jnp.arange(cfg.answer_length) < kept[:, None], memory.plan, PADDING)
         reader = self.reader(variables)
+        room = cfg.answer_length * (2 if cfg.plan_lasting else 1)  # what is kept is written at full width, the rest behind it
+        hidden, read = self.begin(variables, whole, room=room + cfg.num_action_tokens - 1)
 
-        def think() -> Planned:
-            return write_planned(reader, self.actions, hidden, remembered, plan_end=cfg.plan_end, max_plan=cfg.answer_length)
+        def again() -> tuple[Array, Memory]:
+            rows, written = reader.write(said, read)
+            return jnp.take_along_axis(rows, kept[:, None, None] - 1, axis=1)[:, 0], written
 
-        def follow() -> Planned:
-            rows, after = reader.write(memory.plan, remembered)
-            last = jnp.take_along_axis(rows, lengths(memory.plan)[:, None, None] - 1, axis=1)[:, 0]
-            bins = self.bins_after(variables, last, after, GREEDY)
-            return Planned(memory.plan, bins, jnp.ones(1, bool))
-
-        is_fresh = memory.age < cfg.plan_steps
-        planned = jax.lax.cond(is_fresh, follow, think)
-        age = jnp.where(is_fresh, memory.age + 1, 1)
+        hidden, read = jax.lax.cond(kept[0] > 0, again, lambda: (hidden, read))
+        planned = write_planned(
+            reader, self.actions, hidden, read, plan_end=cfg.plan_end, max_plan=cfg.answer_length, said=said
+        )
+        age = jnp.where(kept[0] > 0, memory.age + 1, 1)
         return self.decoded(planned.bins, planned.is_action), Kept(**frames, plan=planned.plan, age=age)
 
 

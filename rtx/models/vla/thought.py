@@ -5,7 +5,7 @@
             MOVE REASONING: ... MOVE: ... GRIPPER POSITION: [10, 20, ...] ACTION: 1 128 ...
 
 A plan holds for several control steps; of the ECoT text what stands before the thoughts about the next move does
-(`lasting_part`). Texts of data sets are rendered here for training, texts of a model are parsed here, strictly.
+(`LAST_LASTING`). Texts of data sets are rendered here for training, texts of a model are parsed here, strictly.
 
 Sources: RT-2 (arXiv 2307.15818) section 4.4; ECoT (arXiv 2407.08693) and its release for the order of tags and the part kept.
 """
@@ -26,7 +26,8 @@ ECOT_TAGS = (
     "TASK:", "PLAN:", "VISIBLE OBJECTS:", "SUBTASK REASONING:", "SUBTASK:", "MOVE REASONING:", "MOVE:", "GRIPPER POSITION:",
     "ACTION:",
 )  # fmt: skip
-_LAST_LASTING = "MOVE REASONING:"
+LAST_LASTING = "MOVE REASONING:"
+"""The last words of an ECoT answer that may be said again for the next control steps; what follows is thought anew."""
 _NUM_POSITIONS = 5  # now and the next 4 steps
 _PLAN_TAG = re.compile(rf"(?:^|(?<=\s))(?:{INSTRUCTION}|{PLAN}|{ACTION})")
 _ECOT_TAG = re.compile(rf"(?:^|(?<=\s))(?:{'|'.join(ECOT_TAGS)})")
@@ -139,19 +140,6 @@ def thin_out(thought: EmbodiedThought, *, probability: float, rng: np.random.Gen
     names = [field.name for field in dataclasses.fields(thought) if field.name != "task"]
     dropped = rng.uniform(size=len(names)) < probability
     return dataclasses.replace(thought, **{name: None for name, drop in zip(names, dropped, strict=True) if drop})
-
-
-def lasting_part(text: str) -> str:
-    """What of an answer may be said again for the next control steps, without thinking anew.
-
-    A plan with its `Action:`; of an ECoT answer everything up to and including `MOVE REASONING:`. Raises NotAThought where
-    there is neither.
-    """
-    ends = {match.group(): match.end() for match in (*_PLAN_TAG.finditer(text), *_ECOT_TAG.finditer(text))}
-    for tag in (_LAST_LASTING, ACTION):
-        if tag in ends:
-            return text[: ends[tag]]
-    raise NotAThought(f"neither {_LAST_LASTING!r} nor {ACTION!r} in {text[:200]!r}: there is nothing to keep")
 
 
 def _parts(text: str, tag: re.Pattern[str], order: tuple[str, ...], *, required: Collection[str]) -> dict[str, str]:

@@ -85,6 +85,17 @@ def test_nothing_failed_in_company_differs_from_alone():
             np.testing.assert_array_equal(alone.bins[0], together.bins[i])
 
 
+def test_a_plan_goes_on_where_it_was_begun():
+    table = [[9, 10, 11, 0, 0], [6, 8, 8, 11, 0], [7, 8, 8, 8, 0], [4, 5, 6, 9, 9]]
+    said = jnp.array([[4, 5, 6, 0, 0], [5, 0, 0, 0, 0], [4, 4, 4, 4, 0], [0, 0, 0, 0, 0]])
+    found = jax.jit(
+        lambda: write_planned(reader_of(table), ACTIONS, states(4, 0), jnp.int32(0), plan_end=END, max_plan=5, said=said)
+    )()
+    assert found.plan.tolist() == [[4, 5, 6, 0, 0], [5, 6, 0, 0, 0], [4, 4, 4, 4, 7], [4, 5, 6, 0, 0]]
+    assert found.is_action.tolist() == [True, True, False, True]
+    assert found.bins.tolist()[:2] == [[1, 2, 3], [0, 0, 3]]
+
+
 def test_text_ends_with_its_row():
     found = text([[4, 1, 7, 7], [7, 7, 7, 7], [1, 7, 7, 7]], 4)
     assert found.tolist() == [[4, 1, 0, 0], [7, 7, 7, 7], [1, 0, 0, 0]]

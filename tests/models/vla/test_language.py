@@ -15,7 +15,7 @@ from rtx.models.sentences import instructions_from_json
 from rtx.models.text import InstructionEncoder
 from rtx.models.vla.action_tokens import integer_ids, rarest_ids, tail_ids
 from rtx.models.vla.language import VLATokenizer
-from rtx.models.vla.thought import NotAThought, lasting_part, parse_plan
+from rtx.models.vla.thought import NotAThought, parse_plan
 
 TEXTS = (
     "push the Red cube", "stack the blue block on the tray!", "what colour is the cube?", "red", "", "a blue block\non a tray",
@@ -137,8 +137,9 @@ def test_thoughts_and_the_part_that_is_said_again() -> None:
     used = row[0][row[0] != 0].tolist()
     assert tuple(used[: len(thoughts.plan_start)]) == thoughts.plan_start
     assert tuple(used[-len(thoughts.plan_end) :]) == thoughts.plan_end
-    kept = thoughts.beginning(lasting_part(thoughts.decode(row)[0]))
-    assert used[: len(kept)] == kept
+    ends = [i for i in range(len(used)) if tuple(used[: i + 1][-len(thoughts.plan_lasting) :]) == thoughts.plan_lasting]
+    assert [thoughts.decode(row[:, : i + 1])[0] for i in ends] == [text[: text.index(" it is left")]]
+    assert trained(template="plan").plan_lasting == ()
     with pytest.raises(NotAThought, match="in order"):
         thoughts.plans(["PLAN: reach TASK: push"])
 

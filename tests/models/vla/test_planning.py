@@ -8,9 +8,11 @@ import pytest
 
 from rtx.errors import UserError
 from rtx.models.protocol import Remembers
+from rtx.models.vla.config import EOS
 from rtx.models.vla.decode import GREEDY
 from rtx.models.vla.inputs import lengths
 from rtx.models.vla.planning import PlanningVLA
+from tests.models.vla.test_model import full_logits
 from tests.models.vla.tiny_vla import FAMILIES, acting, batch, model_and_variables, rows
 
 RNG = jax.random.key(0)
@@ -88,6 +90,61 @@ def test_a_session_follows_one_plan_for_some_steps(family):
     np.testing.assert_array_equal(memory.plan, thought.plan)
     assert int(memory.age) == 1
     assert bool(np.isfinite(action).all()) == bool(thought.is_action[0])
+
+
+def greedy(model, variables, b, begun, count):
+    """`begun`, and what a plain loop says after it."""
+    ids = list(begun)
+    while len(ids) < count:
+        ids.append(int(full_logits(model, variables, b, 0, [*ids, EOS])[-1][1:].argmax()) + 1)
+    return ids
+
+
+def with_frame(b, later):
+    seen = rows_of_frames(b, slice(1, None))
+    images = {role: np.concatenate([seen.images[role], later.images[role]], 1) for role in b.images}
+    return dataclasses.replace(b, images=images, proprio=np.concatenate([seen.proprio, later.proprio], 1))
+
+
+def changing_plans(model, variables):
+    """Two frames that begin alike and end alike, but think of different things in between: (batch, frame, end, plans)."""
+    for seed in range(40):
+        b = acting(rows(batch(model.config, seed=seed), np.array([0])))
+        later = newest(b, seed + 1)
+        first = greedy(model, variables, b, [], 5)
+        anew = greedy(model, variables, with_frame(b, later), first[:1], 5)
+        for end in set(first[1:]) & set(anew[1:]) - {EOS, first[0]}:
+            plans = [said[: said.index(end) + 1] for said in (first, anew)]
+            if plans[0] != plans[1] and not any(EOS in plan for plan in plans):
+                return b, later, end, plans
+    raise AssertionError("no such weights")
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_the_first_part_of_a_plan_lasts_and_the_rest_is_thought_anew(family):
+    plain, variables = model_and_variables(family(chunk=1))
+    b, later, end, (first, anew) = changing_plans(plain, variables)
+    config = dataclasses.replace(plain.config, plan=True, plan_end=(end,), plan_lasting=(first[0],), plan_steps=STEPS)
+    model = PlanningVLA(config)
+    memory, act_again = jax.jit(model.remember)(variables, rows_of_frames(b, [0, 0])), jax.jit(model.act_again)
+    action, memory = act_again(variables, memory, rows_of_frames(b, slice(-1, None)), RNG)
+    assert memory.plan[0].tolist() == first + [0] * (5 - len(first))
+    np.testing.assert_array_equal(action, jax.jit(model.act)(variables, b, RNG))
+    action, memory = act_again(variables, memory, later, RNG)
+    assert memory.plan[0].tolist() == anew + [0] * (5 - len(anew))
+    assert int(memory.age) == STEPS
+    ids = list(anew)
+    for allowed in model.actions.allowed:
+        logits = full_logits(plain, variables, with_frame(b, later), 0, [*ids, EOS])[-1]
+        ids.append(max(allowed, key=lambda choice: logits[choice]))
+    np.testing.assert_array_equal(action, model.actions.decode(jax.numpy.asarray([ids[len(anew) :]])))
+    assert int(act_again(variables, memory, later, RNG)[1].age) == 1
+    memory = memory._replace(age=memory.age - 1)
+
+    unsaid = next(i for i in range(3, 56) if i not in (*first, *anew))
+    model = PlanningVLA(dataclasses.replace(config, plan_lasting=(unsaid,)))
+    _, memory = jax.jit(model.act_again)(variables, memory, later, RNG)
+    assert int(memory.age) == 1, "nothing of this plan lasts"
 
 
 def test_a_plan_without_an_action_is_no_motion():

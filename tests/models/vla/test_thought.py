@@ -16,7 +16,6 @@ from rtx.models.vla.thought import (
     NotAThought,
     Plan,
     SeenObject,
-    lasting_part,
     parse_plan,
     parse_thought,
     plan_prompt,
@@ -135,12 +134,3 @@ def test_parts_are_left_out_at_random_but_never_the_task() -> None:
     assert parse_thought(thin_out(THOUGHT, probability=1.0, rng=rng).render(), required=()) == EmbodiedThought(
         task=THOUGHT.task
     )
-
-
-def test_what_lasts_for_several_steps() -> None:
-    kept = lasting_part(RENDERED)
-    assert kept.endswith("SUBTASK: reach the carrot MOVE REASONING:")
-    assert RENDERED.startswith(kept)
-    assert lasting_part("Plan: pick it up. Action: 1 2 3") == "Plan: pick it up. Action:"
-    with pytest.raises(NotAThought, match="nothing to keep"):
-        lasting_part("1 128 3")
