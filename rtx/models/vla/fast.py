@@ -12,16 +12,15 @@ Unlike the published processor, whose alphabet is what occurs in its training da
 [-1, 1] can give: any such chunk comes back within `error_bound`, also one unlike all those that the merges were fitted to.
 
 The number of tokens varies, and not every sequence of tokens is a chunk: `decode` says which rows are, `read` raises, and
-`allowed` keeps a decoder from leaving the path. Source: FAST (arXiv 2501.09747) and the processor file that goes with it.
+`allowed_after` keeps a decoder from leaving the path. Source: FAST (arXiv 2501.09747) and the processor file that goes with it.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -137,11 +136,6 @@ class FastActions:
         action = jnp.einsum("jk,bja->bka", jnp.asarray(_cosines(self.chunk), jnp.float32), coefficients)
         return jnp.where(valid[:, None, None], jnp.clip(action, -1.0, 1.0), jnp.nan)
 
-    def allowed(self, ids: Int[Array, "b n"]) -> Bool[Array, "b v"]:
-        """Tokens that may follow what is said so far (padding counts nothing). None: the chunk is whole, the answer ends."""
-        token = self.tokens_of(ids)
-        return self.allowed_after(jnp.sum(jnp.where(token >= 0, jnp.asarray(self.lengths)[token], 0), axis=-1))
-
     def allowed_after(self, said: Int[Array, "*b"]) -> Bool[Array, "*b v"]:
         """Tokens that hold no more symbols than are missing where `said` are said."""
         return jnp.asarray(self.lengths) <= self.length - said[..., None]
@@ -166,23 +160,6 @@ class FastActions:
         spoken = jnp.take_along_axis(token, speaker, axis=-1)
         offset = place - jnp.take_along_axis(ends, speaker, axis=-1) + jnp.asarray(self.lengths)[spoken]
         return jnp.asarray(table)[spoken, offset]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": "fast", "chunk": self.chunk, "action_dims": self.action_dims, "scale": self.scale,
-            "merges": [list(pair) for pair in self.merges], "ids": list(self.ids),
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> FastActions:
-        """Inverse of `to_json`. Raises UserError for data of another kind."""
-        missing = [name for name in ("chunk", "action_dims", "scale", "merges", "ids") if name not in data]
-        if data.get("kind") != "fast" or missing:
-            raise UserError(f"not FAST tokens: kind {data.get('kind')!r}, keys {sorted(data)}; expected kind 'fast'")
-        return cls(
-            chunk=int(data["chunk"]), action_dims=int(data["action_dims"]), scale=float(data["scale"]),
-            merges=tuple((int(first), int(second)) for first, second in data["merges"]), ids=tuple(map(int, data["ids"])),
-        )  # fmt: skip
 
 
 def fit_merges(
