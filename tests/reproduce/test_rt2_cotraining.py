@@ -10,6 +10,7 @@ from rtx.models.vla.language import VLATokenizer
 from rtx.reproduce import reproduce
 from rtx.reproduce.rt2_cotraining import (
     ANSWER_LENGTH,
+    FIRST,
     NUM_BINS,
     NUM_PIECES,
     PRESETS,
@@ -27,7 +28,8 @@ def test_the_trainings_differ_in_start_and_questions_only(tmp_path, preset):
     plan = find_preset(preset)
     scratch, robot, both = (train_config(tmp_path, plan, 1, run) for run in RUNS)
     vlm = train_config(tmp_path, plan, 1, VLM)
-    assert not vlm.train.start
+    assert vlm.train.start == str(tmp_path / "runs" / "1" / "first")
+    assert not train_config(tmp_path, plan, 1, FIRST).train.start
     assert not scratch.train.start
     assert robot.train.start == both.train.start == str(tmp_path / "runs" / "1" / "vlm")
     assert scratch.data == robot.data

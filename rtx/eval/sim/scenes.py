@@ -12,6 +12,7 @@ follow from (seed, number) alone. They are drawn in spawned processes, arm by ar
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ from rtx.data.pool import end_with_parent
 from rtx.errors import UserError, WorldError
 from rtx.eval.sim.conventions import convention
 from rtx.eval.sim.questions import deal
+from rtx.eval.sim.tasks import NUM_CUBES
 from rtx.files import atomic, read_json, write_json
 from rtx.images import encode_jpeg
 
@@ -71,16 +73,26 @@ def write_scenes(out: Path, num_scenes: int, seed: int = 0, num_workers: int = 2
     return out
 
 
-def write_workcell(out: Path, arm: str, num_scenes: int, seed: int = 0, num_workers: int = 2, *, image_size: int = 128) -> Path:
-    """As `write_scenes`, of one robot's own table with the hand anywhere over it, and `workcell.QUESTIONS` about each scene."""
+def write_workcell(
+    out: Path, arm: str, num_scenes: int, seed: int = 0, num_workers: int = 2, *,
+    num_cubes: tuple[int, int] = (1, NUM_CUBES), image_size: int = 128,
+) -> Path:  # fmt: skip
+    """As `write_scenes`, of one robot's own table with the hand anywhere over it and so many cubes (at least, at most), and
+    `grounding.QUESTIONS` about each scene."""
     out = Path(out).expanduser().absolute()
-    request = {"arm": arm, "num_scenes": num_scenes, "seed": seed, "image_size": image_size, "workcell": WORKCELL}
+    request = {
+        "arm": arm, "num_scenes": num_scenes, "seed": seed, "num_cubes": list(num_cubes), "image_size": image_size,
+        "workcell": WORKCELL,
+    }  # fmt: skip
     _check(out, num_scenes, num_workers, image_size)
+    if not 1 <= num_cubes[0] <= num_cubes[1] <= NUM_CUBES:
+        raise UserError(f"scenes: num_cubes {num_cubes}: expected two numbers from 1 to {NUM_CUBES}, the larger one last")
     convention(arm)
     if not _is_finished(out, request):
         starts = range(0, num_scenes, _PER_JOB)
         jobs = [_Job(arm=arm, numbers=tuple(range(start, min(start + _PER_JOB, num_scenes)))) for start in starts]
-        _write(out, request, _drawn(jobs, _draw_workcell, out / "images", seed, image_size, num_workers))
+        draw = functools.partial(_draw_workcell, num_cubes=num_cubes)
+        _write(out, request, _drawn(jobs, draw, out / "images", seed, image_size, num_workers))
     return out
 
 
@@ -153,13 +165,13 @@ def _draw(images: Path, job: _Job, seed: int, image_size: int) -> list[_Drawn]:
     return found
 
 
-def _draw_workcell(images: Path, job: _Job, seed: int, image_size: int) -> list[_Drawn]:
+def _draw_workcell(images: Path, job: _Job, seed: int, image_size: int, *, num_cubes: tuple[int, int]) -> list[_Drawn]:
     from rtx.eval.sim.workcell import Workcell  # here, in a child: it loads OpenGL
 
     found = []
     with contextlib.closing(Workcell(job.arm, image_size=image_size)) as workcell:
         for number in job.numbers:
-            still = workcell.scene(seed, number)
+            still = workcell.scene(seed, number, num_cubes=num_cubes)
             _save(images, number, still.image)
             lines = tuple(
                 {"image": _file(number), "prefix": asked.question, "suffix": asked.answer, "kind": asked.kind}

@@ -43,19 +43,22 @@ class Workcell:
     def __init__(self, arm: str, *, image_size: int) -> None:
         self._env, self._size = SimEnv(arm, image_size=image_size), image_size
 
-    def scene(self, seed: int, index: int) -> Still:
-        """The same for equal (arm, seed, index). Raises WorldError if no attempt shows every cube."""
+    def scene(self, seed: int, index: int, *, num_cubes: tuple[int, int] = (1, NUM_CUBES)) -> Still:
+        """With so many cubes, at least and at most; the same for equal arguments.
+
+        Raises WorldError if no attempt shows every cube.
+        """
         for attempt in range(_ATTEMPTS):
-            rng = np.random.default_rng(seed_for("workcell", self._env.arm.name, seed, index, attempt))
-            if (still := self._attempt(index, rng)) is not None:
+            rng = np.random.default_rng(seed_for("workcell", self._env.arm.name, *num_cubes, seed, index, attempt))
+            if (still := self._attempt(index, num_cubes, rng)) is not None:
                 return still
         raise WorldError(f"scene {index} of seed {seed}: {_ATTEMPTS} attempts hid a cube; please report it")
 
     def close(self) -> None:
         self._env.close()
 
-    def _attempt(self, index: int, rng: np.random.Generator) -> Still | None:
-        layout, arm = _layout(rng), self._env.arm
+    def _attempt(self, index: int, num_cubes: tuple[int, int], rng: np.random.Generator) -> Still | None:
+        layout, arm = _layout(num_cubes, rng), self._env.arm
         middle = np.array([arm.center_x_m, 0.0, arm.table_z_m])
         renderer = self._env.arrange(layout, middle + rng.uniform(_HAND_LOW_M, _HAND_HIGH_M), rng)
         cubes = np.array([[*cube.xy, CUBE_HALF_M] for cube in layout.cubes]) + middle
@@ -86,8 +89,8 @@ class Workcell:
         return 0.5 + focal * local[:, 0] / depth, 0.5 - focal * local[:, 1] / depth, depth / (focal * self._size)
 
 
-def _layout(rng: np.random.Generator) -> Layout:
-    num_cubes = int(rng.integers(1, NUM_CUBES + 1))
-    colours = rng.permutation(list(PALETTE))[:num_cubes].tolist()
-    cubes, props = furnish(rng, scatter(rng, num_cubes + int(rng.integers(0, 2))), colours)
+def _layout(num_cubes: tuple[int, int], rng: np.random.Generator) -> Layout:
+    count = int(rng.integers(num_cubes[0], num_cubes[1] + 1))
+    colours = rng.permutation(list(PALETTE))[:count].tolist()
+    cubes, props = furnish(rng, scatter(rng, count + int(rng.integers(0, 2))), colours)
     return Layout(cubes=cubes, props=props, target=0, instruction="")
