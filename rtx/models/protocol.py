@@ -92,6 +92,14 @@ class Answers(Protocol):
 
 
 @runtime_checkable
+class Arranges(Protocol):
+    """A `Model` whose parameters lie otherwise for training than acting reads them fastest."""
+
+    def for_acting(self, variables: Variables) -> Variables:
+        """The same parameters for `act` and all that acts, not for `loss`. Drop the others: this holds them again."""
+
+
+@runtime_checkable
 class Spells(Protocol):
     """A `Model` whose training answers may have to be made on the host: any number of tokens each."""
 

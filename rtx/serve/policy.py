@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from rtx.errors import UserError
-from rtx.models.protocol import Answers, Memory, Model, Remembers, Variables
+from rtx.models.protocol import Answers, Arranges, Memory, Model, Remembers, Variables
 from rtx.models.text import InstructionEncoder
 from rtx.models.vla.language import VLATokenizer
 from rtx.serve.inputs import Inputs, Robot
@@ -65,7 +65,7 @@ class Policy:
         """`name` says which policy this is in reports and to clients: for a checkpoint its folder."""
         self.model, self.contract, self.tokenizer, self.name = model, contract, tokenizer, name
         self._inputs = Inputs(contract, tokenizer)
-        self._variables = jax.device_put(variables)
+        self._variables = jax.device_put(model.for_acting(variables) if isinstance(model, Arranges) else variables)
         self._rng = jax.random.key(_SEED)
         self._act = jax.jit(model.act)
         self._answer, self._remember, self._act_again = None, None, None

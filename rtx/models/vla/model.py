@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from rtx.errors import UserError
 from rtx.models.protocol import AxisRules, Metrics, Variables
-from rtx.models.vla import fast_answers, inputs
+from rtx.models.vla import decoder_only, encoder_decoder, fast_answers, inputs
 from rtx.models.vla.action_tokens import BinnedActions
 from rtx.models.vla.config import PaliGemmaConfig, VLAConfig
 from rtx.models.vla.decode import (
@@ -35,8 +35,6 @@ from rtx.models.vla.decode import (
     write_planned,
     write_text,
 )
-from rtx.models.vla.decoder_only import DecoderOnly
-from rtx.models.vla.encoder_decoder import EncoderDecoder
 from rtx.models.vla.fast import FastActions
 from rtx.models.vla.heads import Head, build_head
 from rtx.models.vla.loss import cross_entropy, mean_of_rows
@@ -162,6 +160,11 @@ class VLA:
         actions = self.actions
         return fast_answers.spelled(self.config, actions, batch) if isinstance(actions, FastActions) else batch
 
+    def for_acting(self, variables: Variables) -> Variables:
+        """Layers one by one: of a stack, XLA copies each matrix before it reads it."""
+        family = decoder_only if isinstance(self.config, PaliGemmaConfig) else encoder_decoder
+        return {**variables, "params": family.unrolled(variables["params"])}
+
     def param_axes(self) -> AxisRules:
         """Heads, feed-forward widths and the vocabulary may be split."""
         return AXES
@@ -254,5 +257,5 @@ def _action_rows(hidden: Float[Array, "b r d"], start: Int[Array, " b"], n: int)
 def network(config: VLAConfig) -> nn.Module:
     """The backbone of a config."""
     parts: dict[str, Any] = {"vision": config.vision, "language": config.language}
-    family = DecoderOnly if isinstance(config, PaliGemmaConfig) else EncoderDecoder
+    family = decoder_only.DecoderOnly if isinstance(config, PaliGemmaConfig) else encoder_decoder.EncoderDecoder
     return family(**parts, dtype=jnp.dtype(config.compute_dtype), remat=config.remat)
