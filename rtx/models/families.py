@@ -14,7 +14,7 @@ from rtx.models.rt1x.config import RT1XConfig
 from rtx.models.rt1x.model import RT1X
 from rtx.models.rt1x_words.config import RT1XWordsConfig
 from rtx.models.rt1x_words.model import RT1XWords
-from rtx.models.vla.config import PaliGemmaConfig, PaLIConfig
+from rtx.models.vla.config import PaLIConfig, PaliGemmaConfig
 from rtx.models.vla.planning import build_vla
 from rtx.spec import to_json
 from rtx.typed_json import from_json
