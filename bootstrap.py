@@ -56,7 +56,7 @@ def ensure_environment() -> Path:
     run(uv, "venv", "--quiet", "--clear", "--python", sys.executable if supported else "3.12", VENV)
     run(
         uv, "pip", "install", "--quiet", "--python", programs / "python", "--compile-bytecode",
-        "--constraint", "constraints.txt", "--editable", ".[write,sim,lerobot,arrayrecord,cloud,language,ray,dev]",
+        "--constraint", "constraints.txt", "--editable", ".[write,sim,lerobot,arrayrecord,cloud,language,weights,ray,dev]",
     )  # fmt: skip
     stamp.write_text(fingerprint())
     return programs
