@@ -65,8 +65,10 @@ def collect(out: Path, num_seeds: int) -> Findings:
             for run in evaluation.policies:
                 of_seed = {outcome.episode: outcome.success for outcome in evaluation.select(run, task=task)}
                 trials[task].setdefault(run, []).append(of_seed)
-        for run in LABELS:
-            answers = read_json(out / "questions" / str(seed) / f"{run}.json")["answers"]
+        for run, path in ((run, out / "questions" / str(seed) / f"{run}.json") for run in LABELS):
+            if run == "vlm" and not path.exists():  # this seed carries on from another one's
+                continue
+            answers = read_json(path)["answers"]
             trials["questions"].setdefault(run, []).append({key: one["right"] for key, one in answers.items()})
             for kind in {one["kind"] for one in answers.values()}:
                 of_kind = {key: one["right"] for key, one in answers.items() if one["kind"] == kind}
@@ -125,8 +127,11 @@ _NOTE = (
 
 
 def _comparisons(findings: Findings) -> Iterator[tuple[str, str, str, SeededComparison]]:
+    """Where fewer vision-language models were trained than seeds, they are compared with nothing."""
     for measure, one, other in COMPARISONS:
-        yield measure, one, other, findings.compare(measure, one, other)
+        of_measure = findings.trials[measure]
+        if len(of_measure[one]) == len(of_measure[other]):
+            yield measure, one, other, findings.compare(measure, one, other)
 
 
 def _short(run: str) -> str:

@@ -55,7 +55,8 @@ TASKS = ("reach_seen", "reach_unseen")
 class Preset:
     """How much of everything."""
 
-    seeds: int  # trainings of everything, each with its own vision-language model and its own scenes to be evaluated in
+    seeds: int  # trainings of (a), (b) and (c), each with its own scenes to be evaluated in
+    vlms: int  # trainings of the vision-language model, shared out among the seeds in turn
     scenes: int  # of web data with several cubes, with several questions each; half as many with one
     demonstrations: int
     first_steps: int  # of the vision-language model with one cube
@@ -76,19 +77,26 @@ class Preset:
     mlp: int = 256
     chunk: int = 2
 
+    def vlm_of(self, seed: int) -> int:
+        """Which vision-language model the trainings of a seed carry on from."""
+        return seed % self.vlms
+
 
 PRESETS: Mapping[str, Preset] = {
     "smoke": Preset(
-        seeds=2, scenes=40, demonstrations=6, first_steps=10, vlm_steps=10, steps=10, episodes=1, questions=8, batch_size=8,
+        seeds=2, vlms=1, scenes=40, demonstrations=6, first_steps=10, vlm_steps=10, steps=10, episodes=1, questions=8,
+        batch_size=8,
     ),
     "short": Preset(
-        seeds=3, scenes=4000, demonstrations=400, first_steps=1500, vlm_steps=3500, steps=700, episodes=30, questions=300,
+        seeds=3, vlms=1, scenes=4000, demonstrations=400, first_steps=1200, vlm_steps=3600, steps=500, episodes=30,
+        questions=300,
     ),
     "default": Preset(
-        seeds=3, scenes=12_000, demonstrations=1000, first_steps=3000, vlm_steps=15_000, steps=3000, episodes=60, questions=600,
+        seeds=3, vlms=3, scenes=12_000, demonstrations=1000, first_steps=1500, vlm_steps=10_000, steps=1200, episodes=60,
+        questions=600,
     ),
     "long": Preset(
-        seeds=5, scenes=40_000, demonstrations=5000, first_steps=5000, vlm_steps=60_000, steps=20_000, episodes=100,
+        seeds=5, vlms=5, scenes=40_000, demonstrations=5000, first_steps=5000, vlm_steps=60_000, steps=20_000, episodes=100,
         questions=2000, batch_size=128, image_size=96, vision_width=256, vision_depth=4, width=256, depth=6, mlp=1024,
     ),
 }  # fmt: skip
@@ -110,8 +118,9 @@ def rt2_cotraining(out: Path, *, preset: str = "default", num_workers: int = 2) 
     stages = Stages(out / "stages.json")
     _make_data(out, plan, stages, num_workers)
     for seed in range(plan.seeds):
-        _train(out, plan, seed, FIRST, stages)
-        for run in (VLM, *RUNS):
+        if seed < plan.vlms:
+            _train(out, plan, seed, FIRST, stages)
+        for run in (VLM, *RUNS) if seed < plan.vlms else RUNS:
             _train(out, plan, seed, run, stages)
             _ask(out, plan, seed, run, stages)
         _evaluate(out, plan, seed, stages, num_workers)
@@ -184,6 +193,10 @@ def _course(plan: Preset) -> dict[str, tuple[tuple[str, ...], int, str]]:
     }
 
 
+def _run_dir(out: Path, plan: Preset, seed: int, run: str) -> Path:
+    return out / "runs" / str(plan.vlm_of(seed) if run in (FIRST, VLM) else seed) / run
+
+
 def train_config(out: Path, plan: Preset, seed: int, run: str) -> TrainConfig:
     """Of one of the trainings. (a), (b) and (c) take as many steps on as many robot samples each."""
     from rtx.train.config import AugmentConfig, DataConfig, DataSet, OptimizationConfig, RunConfig, TrainConfig
@@ -198,7 +211,7 @@ def train_config(out: Path, plan: Preset, seed: int, run: str) -> TrainConfig:
         model=model_config(plan),
         train=OptimizationConfig(
             num_steps=num_steps, lr=plan.lr, warmup_steps=num_steps // 20,
-            start=str(out / "runs" / str(seed) / start) if start else "",
+            start=str(_run_dir(out, plan, seed, start)) if start else "",
             # Answers name colours and places: what is learned must not be turned or moved.
             augment=AugmentConfig(shift_px=0, brightness=0.1, contrast=0.1, hue=0.0),
         ),

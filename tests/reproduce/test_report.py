@@ -82,6 +82,18 @@ def test_an_order_turned_round_is_not_the_papers(tmp_path):
     assert "(c) against (b): worse" in claim(findings)
 
 
+def test_one_vision_language_model_for_all_seeds_counts_once(tmp_path):
+    out = experiment(tmp_path, AS_IN_THE_PAPER)
+    for seed in (1, 2):
+        (out / "questions" / str(seed) / "vlm.json").unlink()
+    findings = collect(out, 3)
+    rate = findings.rate("questions", "vlm")
+    assert rate is not None
+    assert rate.whole.trials == EPISODES
+    assert claim(findings).startswith("As in the paper.")
+    assert "the vision-language model against" not in as_text(findings)
+
+
 def test_the_page_needs_nothing_else(tmp_path):
     findings = collect(experiment(tmp_path, AS_IN_THE_PAPER), 3)
     page = write_page(tmp_path / "report.html", findings, plan={"steps": 3}, stage_seconds={"training": 61.0}).read_text()

@@ -28,10 +28,10 @@ def test_the_trainings_differ_in_start_and_questions_only(tmp_path, preset):
     plan = find_preset(preset)
     scratch, robot, both = (train_config(tmp_path, plan, 1, run) for run in RUNS)
     vlm = train_config(tmp_path, plan, 1, VLM)
-    assert vlm.train.start == str(tmp_path / "runs" / "1" / "first")
+    assert vlm.train.start == str(tmp_path / "runs" / str(plan.vlm_of(1)) / "first")
     assert not train_config(tmp_path, plan, 1, FIRST).train.start
     assert not scratch.train.start
-    assert robot.train.start == both.train.start == str(tmp_path / "runs" / "1" / "vlm")
+    assert robot.train.start == both.train.start == str(tmp_path / "runs" / str(plan.vlm_of(1)) / "vlm")
     assert scratch.data == robot.data
     assert dataclasses.replace(both.data, sets=robot.data.sets, batch_size=robot.data.batch_size) == robot.data
     assert len(both.data.sets) == 2

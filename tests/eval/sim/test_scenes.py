@@ -122,6 +122,8 @@ def test_a_written_workcell_goes_in_as_web_data(tmp_path: Path):
     assert write_workcell(tmp_path / "two", "sim_panda", 20, 5, image_size=64) == out
     with pytest.raises(UserError, match="holds other scenes"):
         write_workcell(tmp_path / "two", "sim_jaco", 20, 5, image_size=64)
+    with pytest.raises(UserError, match=r"num_cubes \(2, 4\)"):
+        write_workcell(tmp_path / "four", "sim_panda", 20, num_cubes=(2, 4))
     lines = [json.loads(line) for line in (out / "train.jsonl").read_text().splitlines()]
     assert collections.Counter(line["image"] for line in lines) == {f"images/{i:06d}.jpg": QUESTIONS for i in range(19)}
     assert {line["kind"] for line in lines} == set(KINDS)

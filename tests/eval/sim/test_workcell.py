@@ -21,7 +21,7 @@ def test_pictures_show_what_is_said_of_them():
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     right = [said == shown for said, shown in told["cubes"]]
-    assert len(right) >= 2 * _NUMBER
+    assert len(right) >= 1.5 * _NUMBER  # one to three of them
     # The middle of a cube may be hidden by a finger while the rest of it is seen.
     assert np.mean(right) >= 0.9, told["cubes"]
     assert np.ptp(np.array(told["grippers"]), axis=0).min() > 0.2  # the hand is anywhere
