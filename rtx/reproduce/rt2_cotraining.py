@@ -47,7 +47,7 @@ RUNS = ("scratch", "robot", "both")
 """(a), (b), (c)."""
 PIECES = "pieces.model"
 NUM_PIECES, NUM_BINS = 448, 64  # every word is one piece; a bin is 2 mm of the largest step
-TEXT_LENGTH, ANSWER_LENGTH = 28, 12
+TEXT_LENGTH, ANSWER_LENGTH = 20, 10  # pieces of the longest prompt and answer, and one to spare in the prompt
 TASKS = ("reach_seen", "reach_unseen")
 
 
@@ -88,11 +88,11 @@ PRESETS: Mapping[str, Preset] = {
         batch_size=8,
     ),
     "short": Preset(
-        seeds=3, vlms=1, scenes=4000, demonstrations=400, first_steps=1200, vlm_steps=3600, steps=500, episodes=30,
+        seeds=3, vlms=1, scenes=4000, demonstrations=400, first_steps=1200, vlm_steps=3600, steps=400, episodes=30,
         questions=300,
     ),
     "default": Preset(
-        seeds=3, vlms=3, scenes=12_000, demonstrations=1000, first_steps=1500, vlm_steps=10_000, steps=1200, episodes=60,
+        seeds=3, vlms=1, scenes=12_000, demonstrations=1000, first_steps=1200, vlm_steps=6000, steps=2500, episodes=60,
         questions=600,
     ),
     "long": Preset(

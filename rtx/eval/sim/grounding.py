@@ -77,7 +77,7 @@ def _is_alike(word: str, wanted: str) -> bool:
 
 
 def place(seen: Seen) -> str:
-    """`"k t"`: row, column."""
+    """`"k d"`: row, column."""
     row, column = (min(max(int(len(GRID) * share), 0), len(GRID) - 1) for share in (seen.row, seen.column))
     return f"{GRID[row]} {GRID[column]}"
 
