@@ -88,11 +88,11 @@ PRESETS: Mapping[str, Preset] = {
         batch_size=8,
     ),
     "short": Preset(
-        seeds=3, vlms=1, scenes=4000, demonstrations=400, first_steps=1200, vlm_steps=3600, steps=400, episodes=30,
+        seeds=3, vlms=1, scenes=4000, demonstrations=400, first_steps=800, vlm_steps=1600, steps=300, episodes=30,
         questions=300,
     ),
     "default": Preset(
-        seeds=3, vlms=1, scenes=12_000, demonstrations=1000, first_steps=1200, vlm_steps=6000, steps=2500, episodes=60,
+        seeds=3, vlms=1, scenes=12_000, demonstrations=1000, first_steps=1200, vlm_steps=6000, steps=1600, episodes=60,
         questions=600,
     ),
     "long": Preset(
