@@ -6,8 +6,8 @@ Plain (`benchmarks/rt1x_plain.py`) is what the released code does: 15 frames enc
 convolutions, all 1,380 rows under the full mask. XLA compiles both in float32 with the same parameters, and their answers are
 compared. Contenders take turns; the median is reported, in seconds of the clock and of the processor (which other programs
 hardly change), with the floating-point operations and the scratch memory XLA counts in each program. Goals on a CPU:
-control 6 times, training 1.5 times. A plain training step needs some 9 GB a window; with `--remat` both compute their
-blocks again for the gradient and need far less.
+control 6 times, training 1.5 times. A plain training step of one window needs 9 GB of scratch on a CPU, of four windows more
+than 24 GB; `--remat` computes the blocks of both again for the gradient, and four windows need 22 GB.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Program = Callable[[], Any]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=4, help="windows of a training step")
+    parser.add_argument("--batch", type=int, default=4, help="windows of a training step (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--remat", action="store_true", help="training: recompute blocks for the gradient, in both")
     parser.add_argument("--part", choices=("control", "training", "both"), default="both")
