@@ -6,8 +6,8 @@ Plain (`benchmarks/rt1x_plain.py`) is what the released code does: 15 frames enc
 convolutions, all 1,380 rows under the full mask. XLA compiles both in float32 with the same parameters, and their answers are
 compared. Contenders take turns; the median is reported, in seconds of the clock and of the processor (which other programs
 hardly change), with the floating-point operations and the scratch memory XLA counts in each program. Goals on a CPU:
-control 6 times, training 1.5 times. A plain training step of one window needs 9 GB of scratch on a CPU, of four windows more
-than 24 GB; `--remat` computes the blocks of both again for the gradient, and four windows need 22 GB.
+control 6 times, training 1.5 times. One window of a plain training step needs 9 GB of scratch on a CPU, so both take
+`--at-once` windows at a time and add up their gradients; batch statistics are then of so many windows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=4, help="windows of a training step (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--remat", action="store_true", help="training: recompute blocks for the gradient, in both")
+    parser.add_argument("--at-once", type=int, default=1, help="windows of it that memory holds (default: %(default)s)")
     parser.add_argument("--part", choices=("control", "training", "both"), default="both")
     args = parser.parse_args()
     device = jax.devices()[0]
@@ -51,7 +51,7 @@ def main() -> None:
     if args.part != "control":
         compare(
             f"training step, batch {args.batch}",
-            training_steps(dataclasses.replace(config, remat=args.remat), variables, args.batch),
+            training_steps(config, variables, args.batch, args.at_once),
             args.repeats,
         )
 
@@ -96,8 +96,8 @@ def control_steps(config: RT1XConfig, variables: Any) -> dict[str, Program]:
     return {"ours": partial(ours, variables, before, newest), "plain": partial(theirs, variables, batch)}
 
 
-def training_steps(config: RT1XConfig, variables: Any, size: int) -> dict[str, Program]:
-    """Loss over all tokens of all frames, gradient, batch statistics, Adam."""
+def training_steps(config: RT1XConfig, variables: Any, size: int, at_once: int) -> dict[str, Program]:
+    """Loss over all tokens of all frames, gradient (of `at_once` windows at a time, added up), batch statistics, Adam."""
     model, plain, batch = RT1X(config), PlainRT1X(config), random_batch(config, size, steps=config.history)
     adam = optax.adam(1e-4, eps=1e-7)
     start = adam.init(variables["params"])
@@ -115,15 +115,23 @@ def training_steps(config: RT1XConfig, variables: Any, size: int) -> dict[str, P
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), kept["batch_stats"]
 
     def step(loss_of: Any, variables: Any, opt_state: Any, batch: Batch) -> Any:
-        grad = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, stats), grads = grad(variables["params"], variables["batch_stats"], batch)
+        params, grad = variables["params"], jax.value_and_grad(loss_of, has_aux=True)
+
+        def part(so_far: Any, windows: Batch) -> Any:
+            (loss, stats), grads = grad(params, so_far[1], windows)
+            return (jax.tree.map(jnp.add, so_far[0], grads), stats), loss
+
+        parts = jax.tree.map(lambda x: x.reshape(size // at_once, at_once, *x.shape[1:]), batch)
+        begin = (jax.tree.map(jnp.zeros_like, params), variables["batch_stats"])
+        (total, stats), losses = jax.lax.scan(part, begin, parts)
+        loss, grads = losses.mean(), jax.tree.map(lambda x: x * (at_once / size), total)
         updates, opt_state = adam.update(grads, opt_state)
         return loss, {"params": optax.apply_updates(variables["params"], updates), "batch_stats": stats}, opt_state
 
     programs = {
         name: compiled(partial(step, loss), variables, start, batch) for name, loss in (("ours", ours_of), ("plain", plain_of))
     }
-    report_flops(programs)
+    report_flops(programs, times=size // at_once)
     return {name: partial(program, variables, start, batch) for name, program in programs.items()}
 
 
@@ -131,12 +139,11 @@ def compiled(function: Callable[..., Any], *args: Any) -> Any:
     return jax.jit(function).lower(*args).compile()
 
 
-def report_flops(programs: Mapping[str, Any]) -> None:
+def report_flops(programs: Mapping[str, Any], times: int = 1) -> None:
+    """`times`: a loop goes round; XLA counts its inside once."""
     for name, program in programs.items():
-        costs, memory = program.cost_analysis(), program.memory_analysis()
-        print(
-            f"  {name:6} {costs['flops'] / 1e9:8,.1f} GFLOP counted by XLA, {memory.temp_size_in_bytes / 1e9:.1f} GB of scratch"
-        )
+        flops, scratch = times * program.cost_analysis()["flops"], program.memory_analysis().temp_size_in_bytes
+        print(f"  {name:6} {flops / 1e9:8,.1f} GFLOP counted by XLA, {scratch / 1e9:.1f} GB of scratch")
 
 
 def compare(title: str, programs: Mapping[str, Program], repeats: int) -> None:

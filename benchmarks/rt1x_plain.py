@@ -116,7 +116,6 @@ class PlainEfficientNet(nn.Module):
     depth: float
     drop: float
     tf_padding: bool
-    remat: bool
 
     @nn.compact
     def __call__(self, x: jax.Array, condition: jax.Array, train: bool) -> jax.Array:
@@ -127,9 +126,8 @@ class PlainEfficientNet(nn.Module):
         for channels, repeats, kernel, stride, expand in table:
             for repeat in range(math.ceil(repeats * self.depth)):
                 step, rate = stride if repeat == 0 else 1, self.drop * number / total
-                made = nn.remat(Bottleneck, static_argnums=(2,)) if self.remat else Bottleneck
-                block = made(channels_of(channels, self.width), kernel, step, expand, rate, self.tf_padding,
-                             name=f"MBConvBlock_{number}")  # fmt: skip
+                block = Bottleneck(channels_of(channels, self.width), kernel, step, expand, rate, self.tf_padding,
+                                   name=f"MBConvBlock_{number}")  # fmt: skip
                 x = Film(name=f"FilmConditioning_{number}")(block(x, train), condition)
                 number += 1
         return Ends(channels_of(1280, self.width), 1, 1, name="Head_0")(x, train)
@@ -163,9 +161,8 @@ class PlainTokenizer(nn.Module):
         cfg = self.config
         image = (image - jnp.array([0.485, 0.456, 0.406])) / jnp.array([0.229, 0.224, 0.225])
         net = PlainEfficientNet(
-            cfg.width_coefficient, cfg.depth_coefficient, cfg.drop_connect, cfg.grid == "tf", cfg.remat,
-            name="EfficientNetWithFilm_0",
-        )  # fmt: skip
+            cfg.width_coefficient, cfg.depth_coefficient, cfg.drop_connect, cfg.grid == "tf", name="EfficientNetWithFilm_0"
+        )
         x = net(image, condition, train)
         x = Film(name="FilmConditioning_0")(nn.Conv(cfg.image_features, (1, 1), use_bias=False, name="Conv_0")(x), condition)
         return PlainTokenLearner(cfg.token_hidden, cfg.tokens_per_image, name="TokenLearnerModuleV11_0")(x)
@@ -202,16 +199,12 @@ class PlainTransformer(nn.Module):
         places = jax.nn.one_hot(jnp.tile(jnp.arange(n)[None], (tokens.shape[0], 1)), n)
         x = nn.Dense(cfg.width, name="Dense_0")(tokens) + nn.Dense(cfg.width, name="Dense_1")(places)
         for i in range(cfg.num_layers):
-            block = nn.remat(PlainBlock, static_argnums=(3,)) if cfg.remat else PlainBlock
-            x = block(cfg, name=f"TransformerBlock_{i}")(x, mask, train)
+            x = PlainBlock(cfg, name=f"TransformerBlock_{i}")(x, mask, train)
         return nn.Dense(cfg.num_bins, name="Dense_2")(x)
 
 
 class PlainRT1X(nn.Module):
-    """Pictures float32 `[b, t, s, s, 3]` in [0, 1] and sentences `[b, 512]` to logits `[b, t, 11, v]`.
-
-    With `config.remat` its blocks are computed again for the gradient, as ours are.
-    """
+    """Pictures float32 `[b, t, s, s, 3]` in [0, 1] and sentences `[b, 512]` to logits `[b, t, 11, v]`."""
 
     config: RT1XConfig
 
