@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"errors", "files", "progress", "tables", "images", "spec", "spec_json", "typed_json"}
+BASE = {"errors", "files", "page", "plots", "progress", "tables", "images", "spec", "spec_json", "typed_json"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
+    "page": set(),
+    "plots": set(),
     "progress": set(),
     "tables": set(),
     "images": {"errors", "spec"},

@@ -10,20 +10,19 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
-import sys
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rtx.eval import plots, video
+from rtx import plots
+from rtx.eval import video
 from rtx.eval.outcome import Outcome
+from rtx.eval.plots import success_plot
 from rtx.eval.results import Evaluation
 from rtx.eval.statistics import Comparison, Rate
 from rtx.files import atomic
+from rtx.page import count, machine, page, terms, versions
 from rtx.tables import Cell, html_table
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from rtx.spec import ActionField, Embodiment
 
 MAX_VIDEO_BYTES = 12_000_000  # of all of them together: the file stays under 20 MB
-_PACKAGES = ("rtx-robotics", "jax", "flax", "numpy", "mujoco", "robosuite", "tensorflow-datasets")
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:; img-src data:"
 
 
 def write_report(
@@ -65,29 +62,14 @@ def write_report(
     return out
 
 
-def page(title: str, sections: Sequence[str]) -> str:
-    """A whole HTML document in the report's looks, of sections that are HTML already."""
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{_style()}</style></head>"
-        f"<body><main>{''.join(sections)}</main></body></html>\n"
-    )
-
-
-def _style() -> str:
-    return Path(__file__).with_name("report.css").read_text()
-
-
 # headline
 
 
 def _headline(evaluation: Evaluation, title: str) -> str:
     suite = evaluation.suite
     about = (
-        f"{_count(len(suite.arms), 'robot')}, {_count(len(suite.tasks), 'task')} ({escape(', '.join(suite.tasks))}), "
-        f"{_count(suite.num_episodes, 'episode')} per policy, the same scenes for all"
+        f"{count(len(suite.arms), 'robot')}, {count(len(suite.tasks), 'task')} ({escape(', '.join(suite.tasks))}), "
+        f"{count(suite.num_episodes, 'episode')} per policy, the same scenes for all"
     )
     tiles = "".join(_tile(name, evaluation.rate(name), i) for i, name in enumerate(evaluation.policies))
     claims = "".join(f"<p>{_claim(evaluation, other)}</p>" for other in evaluation.others)
@@ -122,7 +104,7 @@ def _success(evaluation: Evaluation) -> str:
     by_arm = {arm: [evaluation.rate(name, arm=arm) for name in names] for arm in evaluation.suite.arms}
     by_task = {task: [evaluation.rate(name, task=task) for name in names] for task in evaluation.suite.tasks}
     figures = "".join(
-        f"<figure><figcaption>{caption}</figcaption>{plots.legend(names)}{plots.success_plot(rates)}</figure>"
+        f"<figure><figcaption>{caption}</figcaption>{plots.legend(names)}{success_plot(rates)}</figure>"
         for caption, rates in (
             ("Success by robot, with 95 % intervals", by_arm),
             ("Success by task, with 95 % intervals", by_task),
@@ -219,7 +201,7 @@ def _training(path: Path) -> str:
     last = {name: f"{points[-1][1]:.3g} at step {points[-1][0]}" for name, points in curves.items()}
     return (
         f"<h2>Training</h2><div class='plots'><figure><figcaption>Loss</figcaption>{plots.legend(list(curves))}{plot}</figure>"
-        f"<div>{_list({f'last loss, {name}': text for name, text in last.items()})}</div></div>"
+        f"<div>{terms({f'last loss, {name}': text for name, text in last.items()})}</div></div>"
     )
 
 
@@ -284,7 +266,7 @@ def _made(evaluation: Evaluation, stage_seconds: Mapping[str, float], facts: Map
         **facts,
     }
     return (
-        f"<h2>How it was made</h2>{_list({name: text for name, text in known.items() if text})}"
+        f"<h2>How it was made</h2>{terms({name: text for name, text in known.items() if text})}"
         f"<h3>What the safety filter changed</h3>{_refusals(evaluation)}"
     )
 
@@ -305,33 +287,7 @@ def _refusals(evaluation: Evaluation) -> str:
     return html_table(["policy", "actions", *reasons], rows)
 
 
-def machine() -> str:
-    """Operating system, processor family and number of cores."""
-    return f"{platform.system()} {platform.machine()}, {_count(os.cpu_count() or 1, 'core')}"
-
-
-def versions() -> dict[str, str]:
-    """Python and the packages a result may depend on, where installed."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    if "rtx-robotics" not in found and "rtx" in sys.modules:
-        found["rtx-robotics"] = sys.modules["rtx"].__version__
-    return found
-
-
 # pieces
-
-
-def _list(items: Mapping[str, str]) -> str:
-    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in items.items()) + "</dl>"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _duration(seconds: int | float) -> str:

@@ -13,10 +13,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from rtx.eval.report import machine, page, versions
 from rtx.eval.results import load_evaluation
 from rtx.eval.seeded import SeededComparison, SeededRate, Trials, compare_seeded, seeded_rate
 from rtx.files import atomic, read_json
+from rtx.page import machine, page, terms, versions
 from rtx.tables import Cell, html_table
 
 LABELS: Mapping[str, str] = {
@@ -178,4 +178,4 @@ def _made(plan: Mapping[str, Any], stage_seconds: Mapping[str, float]) -> str:
         "machine": machine(),
         "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
     }
-    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in known.items()) + "</dl>"
+    return terms(known)
