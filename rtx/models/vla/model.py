@@ -244,6 +244,8 @@ AXES: AxisRules = (
     (r"layers/mlp/wo/kernel", (None, "mlp", "embed")),
     (r"token_embedder/embedding", ("vocab", "embed")),
     (r"logits_dense/kernel", ("embed", "vocab")),
+    (r"img/embedding/kernel", (None, None, None, "embed")),
+    (r"(img/head|projection)/kernel", (None, "embed")),
 )
 """Layers are stacked: their axis 0 is never split."""
 
