@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"errors", "files", "page", "plots", "progress", "tables", "images", "spec", "spec_json", "typed_json"}
+BASE = {"errors", "files", "page", "plots", "progress", "tables", "tpu", "images", "spec", "spec_json", "typed_json"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
@@ -17,6 +17,7 @@ ROOMS: dict[str, set[str]] = {
     "progress": set(),
     "tables": set(),
     "images": {"errors", "spec"},
+    "tpu": set(),
     "spec": {"errors"},
     "spec_json": {"spec"},
     "typed_json": {"errors"},
