@@ -217,7 +217,7 @@ def test_another_model_is_refused_with_the_paths_that_differ(tmp_path):
     target = make_state(0)
     target["variables"]["params"] = {"dense": {"kernel": jnp.zeros((3, 5))}, "head": jnp.zeros(2)}
     with pytest.raises(
-        UserError, match=r"variables/params/head: missing.*bias: not expected.*float32\[3, 4\], expected float32\[3, 5\]"
+        UserError, match=r"(?s)variables/params/head: missing.*bias: not expected.*float32\[3, 4\], expected float32\[3, 5\]"
     ):
         checkpoint.restore(tmp_path, pytree.abstract(target, HERE))
 

@@ -1,0 +1,55 @@
+"""Checkpoints that are whole or are not checkpoints: Orbax holds the arrays, our manifest proves every byte.
+
+    run/checkpoints/120/
+        state/           Orbax: step, variables, ema, opt_state, rng as nested dictionaries
+        contract.json    which robots, cameras, statistics
+        model.json       family and config
+        tokenizer.json   vocabulary
+        data.json        position in the data and its fingerprint
+        config.json      the resolved configuration
+        code.json        versions, and the commit where rtx runs from its repository
+        manifest.json    size and sha256 of all of the above, written last
+
+A save is built in `.saving-120` and renamed when complete, a removal goes through `.removing-100`; so a kill at any
+instant leaves either a whole checkpoint or a hidden leftover that the next save sweeps. A numbered folder that does not
+match its manifest is therefore damage: it is passed over, named, and never deleted.
+
+The phases, in order, each announced by `phases.reached` (a DEBUG record with `.phase` and `.step` on the logger
+`rtx.train.checkpoint.phases`) in the thread and the process that enters it:
+
+    phase            where                   what a kill in it leaves
+    begin            Save.start              nothing, or an empty .saving-N
+    device to host   writing._copy_to_host   .saving-N; here, and only here, the training loop waits
+    write            Save._write             .saving-N; in the background from here on (`rtx.train.saver.Saver`)
+    merge            Save._merge             .saving-N; process 0 joins what all processes wrote, side files
+    hash             Save._hash              .saving-N; each process its share
+    commit           Save._commit            .saving-N with a manifest, or N (process 0)
+    remove           retention.retain        N, and older ones whole or as .removing-M (process 0)
+    done             Save.finish             N
+    verify           sound.newest_sound      what was there: a restore writes nothing
+    read             reading.restore         what was there
+"""
+
+from rtx.train.checkpoint.reading import Checkpoint, Restored, info_text, open_checkpoint, read_tokenizer, restore
+from rtx.train.checkpoint.retention import sweep
+from rtx.train.checkpoint.side import SideFiles
+from rtx.train.checkpoint.sound import FORMAT, newest_sound, steps, verify
+from rtx.train.checkpoint.writing import Save, copy_with_tokenizer, save
+
+__all__ = [
+    "FORMAT",
+    "Checkpoint",
+    "Restored",
+    "Save",
+    "SideFiles",
+    "copy_with_tokenizer",
+    "info_text",
+    "newest_sound",
+    "open_checkpoint",
+    "read_tokenizer",
+    "restore",
+    "save",
+    "steps",
+    "sweep",
+    "verify",
+]
