@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 TOOL, VENV = ROOT / ".cache" / "uv-tool", ROOT / ".venv"
+EXTRAS = "write,sim,lerobot,arrayrecord,cloud,language,weights,ray,tensorboard,wandb,dev"
 GL_LINE = "apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri"
 
 
@@ -56,7 +57,7 @@ def ensure_environment() -> Path:
     run(uv, "venv", "--quiet", "--clear", "--python", sys.executable if supported else "3.12", VENV)
     run(
         uv, "pip", "install", "--quiet", "--python", programs / "python", "--compile-bytecode",
-        "--constraint", "constraints.txt", "--editable", ".[write,sim,lerobot,arrayrecord,cloud,language,weights,ray,dev]",
+        "--constraint", "constraints.txt", "--editable", f".[{EXTRAS}]",
     )  # fmt: skip
     stamp.write_text(fingerprint())
     return programs

@@ -181,6 +181,8 @@ class RunConfig:
     eval_samples: int = 256  # held-out samples of each data set, evenly spaced; 0 = no validation
     save_every: int = 500  # steps; the last step is always saved
     keep: int = 2  # checkpoints kept
+    tensorboard: bool = False  # curves for TensorBoard too, in the run folder
+    wandb: str = ""  # project of Weights & Biases to report to; offline without a login; "" = none
 
     def problems(self) -> list[str]:
         found = _below(self, "run", 1, "log_every", "save_every") + _below(self, "run", 0, "seed", "eval_every", "eval_samples")
@@ -244,8 +246,9 @@ def fingerprint(config: TrainConfig) -> str:
 
 
 FREE = (
-    "run.log_every", "run.eval_every", "run.eval_samples", "run.save_every", "run.keep", "data.cache_bytes", "data.num_threads",
-    "data.sets.*.prepared", "data.sets.*.source", "data.sentences", "data.vocabulary",
+    "run.log_every", "run.eval_every", "run.eval_samples", "run.save_every", "run.keep", "run.tensorboard",
+    "run.wandb", "data.cache_bytes", "data.num_threads", "data.sets.*.prepared", "data.sets.*.source", "data.sentences",
+    "data.vocabulary",
 )  # fmt: skip
 """Leaves that may change when a run is resumed: the parameters that come out do not depend on them (where data lie is
 free because what they hold is checked by the loader's fingerprint and the tokenizer's)."""

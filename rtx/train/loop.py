@@ -36,7 +36,8 @@ from rtx.train.metrics import MetricsFile
 from rtx.train.observe import Validation, Window
 from rtx.train.preemption import Preempted, Preemption
 from rtx.train.prefetch import Prefetch
-from rtx.train.run_dir import CHECKPOINTS, METRICS, claim
+from rtx.train.run_dir import CHECKPOINTS, claim
+from rtx.train.sinks import open_metrics
 from rtx.train.start import starting_variables
 from rtx.train.state import TrainState, from_tree, init_state, to_tree
 
@@ -64,7 +65,7 @@ def train(config: TrainConfig, run_dir: Path) -> Path:
             return run_dir / CHECKPOINTS / str(last)
 
         step_fn = jax.jit(imitation.make_step(model, optimizer, config.train, num_sets=len(names)), donate_argnums=0)
-        metrics = stack.enter_context(MetricsFile(run_dir / METRICS, step=start))
+        metrics = stack.enter_context(open_metrics(run_dir, config, step=start))
         validation = Validation(config, inputs, model)
         saver = _Saver(config, run_dir, inputs, model, metrics)
 

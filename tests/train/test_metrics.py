@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 
 import pytest
 
@@ -42,7 +43,9 @@ def test_values_are_plain_json(tmp_path):
     with MetricsFile(tmp_path / "m.jsonl", step=0) as file:
         file.write(step=1, kind="val", loss=float("nan"), rate=1 / 3, sets={"a": {"loss": float("inf")}}, count=3)
     line = (tmp_path / "m.jsonl").read_text()
-    assert json.loads(line) == {
+    data = json.loads(line)
+    assert data.pop("wall_s") > 1.7e9, "seconds since 1970"
+    assert data == {
         "step": 1,
         "kind": "val",
         "loss": None,
@@ -57,7 +60,7 @@ def test_a_full_disk_loses_the_line_and_says_so(caplog):
 
     with open("/dev/full", "ab", buffering=0) as full:
         file = MetricsFile.__new__(MetricsFile)
-        file.path, file._end = Path("/dev/full"), 0
+        file.path, file._end, file._lock, file._sinks = Path("/dev/full"), 0, threading.Lock(), []
 
         class Refusing:
             """/dev/full refuses bytes but cannot be cut."""
