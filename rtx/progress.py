@@ -29,6 +29,12 @@ def bar(title: str, total: int, *, done: int = 0) -> Iterator[Advance]:
 
 
 @contextlib.contextmanager
+def nowhere() -> Iterator[Advance]:
+    """Of a process that is one of many: another shows it."""
+    yield lambda n=1, note="": None
+
+
+@contextlib.contextmanager
 def _live_bar(title: str, total: int, done: int) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),

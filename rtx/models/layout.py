@@ -2,6 +2,7 @@
 
     with on(mesh):                       around the tracing of a step; without it every function here gives back its input
         x = by_rows(x)                   [b, ...]: rows split over "data" and "fsdp", everything else whole
+        x = in_turns(x, n)               [n, b / n, ...]: the rows in n micro-batches
         x = looked_up(table, ids)        rows of a table that is split both ways
 
 Parameters are split by rules (`Model.param_axes`); with the inputs of each layer held by rows, XLA has one way left to run it:
@@ -47,6 +48,15 @@ def num_row_shards() -> int:
 def by_rows(x: jax.Array) -> jax.Array:
     """`x`, batch first. Left as it is where its rows cannot be dealt out evenly (one sample at a time, in evaluation)."""
     return _constrained(x, ROWS)
+
+
+def in_turns(x: jax.Array, n: int) -> jax.Array:
+    """[b, ...] as [n, b / n, ...]: entry i has rows i, i + n, ..., and no row leaves its device."""
+    turns = x.reshape(x.shape[0] // n, n, *x.shape[1:]).swapaxes(0, 1)
+    mesh = _mesh.get()
+    if mesh is None:
+        return turns
+    return jax.lax.with_sharding_constraint(turns, NamedSharding(mesh, PartitionSpec(None, ROWS)))
 
 
 def looked_up(table: Float[Array, "v d"], ids: Int[Array, "*n"]) -> Float[Array, "*n d"]:

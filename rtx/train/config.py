@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rtx.data.filters import NO_FILTERS, Filters
 from rtx.errors import UserError
@@ -20,6 +20,7 @@ from rtx.models.families import build_model, model_from_json, model_to_json
 from rtx.models.lora import LoRAConfig
 from rtx.spec import CAMERA_ROLES, Fit, to_json
 from rtx.train import fields, trainable
+from rtx.train.parallel.mesh import MeshConfig
 from rtx.train.trainable import LRScale, Trainable
 from rtx.typed_json import from_json
 
@@ -130,10 +131,14 @@ class AugmentConfig:
         return found + _above(self, "train.augment", 1, "brightness", "contrast", "saturation", "hue")
 
 
+Schedule = Literal["cosine", "constant", "rsqrt"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptimizationConfig:
     num_steps: int = 1000
     lr: float = 3e-4  # peak of AdamW's learning rate
+    schedule: Schedule = "cosine"  # of the rate after the warm-up: "constant", or "rsqrt", falling as 1 / sqrt(step)
     warmup_steps: int = 50  # linear from 0
     final_lr: float = 0.0  # share of `lr` at the end of the cosine
     weight_decay: float = 1e-4  # on matrices and kernels only, not on biases and scales
@@ -146,14 +151,23 @@ class OptimizationConfig:
     lora: LoRAConfig = field(default_factory=LoRAConfig)  # small factors trained in the place of the kernels its rules name
     lr_scale: LRScale = ()  # (rule, factor of `lr`), the first that matches; see `rtx.train.trainable`
     groups: int = 1  # parts of a batch, by length of text, that are computed one after the other, each with its own width
+    accumulate: int = 1  # micro-batches of a batch, computed one after the other in the memory of one; one update
     max_nonfinite: int = 20  # updates skipped in a row before the run stops
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def problems(self) -> list[str]:
-        found = _below(self, "train", 1, "num_steps", "groups", "max_nonfinite")
+        found = _below(self, "train", 1, "num_steps", "groups", "accumulate", "max_nonfinite")
         found += _below(self, "train", 0, "warmup_steps", "final_lr", "weight_decay") + _above(self, "train", 1, "final_lr")
         if not 0 < self.lr < 10:
             found.append(f"train.lr {self.lr} must be above 0 and below 10")
+        if self.schedule not in get_args(Schedule):
+            found.append(f"train.schedule {self.schedule!r} must be one of {', '.join(get_args(Schedule))}")
+        if self.schedule != "cosine" and self.final_lr:
+            found.append(f"train.final_lr {self.final_lr} is of the cosine; with train.schedule={self.schedule} it must be 0")
+        if self.schedule == "rsqrt" and self.warmup_steps < 1:
+            found.append(
+                "train.warmup_steps 0 must be at least 1 with train.schedule=rsqrt: the rate is lr sqrt(warm-up / step)"
+            )
         if self.warmup_steps >= self.num_steps:
             found.append(f"train.warmup_steps {self.warmup_steps} must be below train.num_steps {self.num_steps}")
         if not all(0 <= beta < 1 for beta in self.betas):
@@ -166,6 +180,11 @@ class OptimizationConfig:
             found.append(f"train.ema {self.ema} must be between 0 and 1, or none")
         found += trainable.problems(self.freeze, self.lora, self.lr_scale)
         return found + self.augment.problems()
+
+    @property
+    def num_parts(self) -> int:
+        """Into so many a batch is cut before the model sees it."""
+        return self.groups * self.accumulate
 
     @property
     def parts(self) -> Trainable:
@@ -183,10 +202,11 @@ class RunConfig:
     keep: int = 2  # checkpoints kept
     tensorboard: bool = False  # curves for TensorBoard too, in the run folder
     wandb: str = ""  # project of Weights & Biases to report to; offline without a login; "" = none
+    mesh: MeshConfig = field(default_factory=MeshConfig)  # how the devices share the work
 
     def problems(self) -> list[str]:
         found = _below(self, "run", 1, "log_every", "save_every") + _below(self, "run", 0, "seed", "eval_every", "eval_samples")
-        return found + _below(self, "run", 2, "keep")
+        return found + _below(self, "run", 2, "keep") + self.mesh.problems("run.mesh")
 
 
 FROM_DATA = ("roles", "history", "chunk", "image_size")
@@ -204,8 +224,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         problems = self.data.problems() + self.train.problems() + self.run.problems()
-        if self.train.groups >= 1 and self.data.batch_size % self.train.groups:
-            problems.append(f"data.batch_size {self.data.batch_size} must be a multiple of train.groups {self.train.groups}")
+        if self.train.num_parts >= 1 and self.data.batch_size % self.train.num_parts:
+            problems.append(
+                f"data.batch_size {self.data.batch_size} must be a multiple of train.groups {self.train.groups} x "
+                f"train.accumulate {self.train.accumulate}"
+            )
         try:
             shared = {name: getattr(self.data, name) for name in FROM_DATA if hasattr(self.model, name)}
             object.__setattr__(self, "model", dataclasses.replace(self.model, **shared))
@@ -247,8 +270,8 @@ def fingerprint(config: TrainConfig) -> str:
 
 FREE = (
     "run.log_every", "run.eval_every", "run.eval_samples", "run.save_every", "run.keep", "run.tensorboard",
-    "run.wandb", "data.cache_bytes", "data.num_threads", "data.sets.*.prepared", "data.sets.*.source", "data.sentences",
-    "data.vocabulary",
+    "run.wandb", "run.mesh.data", "run.mesh.fsdp", "run.mesh.tensor", "data.cache_bytes", "data.num_threads",
+    "data.sets.*.prepared", "data.sets.*.source", "data.sentences", "data.vocabulary",
 )  # fmt: skip
 """Leaves that may change when a run is resumed: the parameters that come out do not depend on them (where data lie is
 free because what they hold is checked by the loader's fingerprint and the tokenizer's)."""

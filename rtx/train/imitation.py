@@ -1,8 +1,9 @@
 """Imitation: the step that makes the policy's actions likelier, and the evaluation of a held-out batch.
 
-    state, batch -> augment -> loss, gradient -> clip -> AdamW (warm-up, cosine) -> average -> new state, metrics
+    state, batch -> augment -> loss, gradient -> clip -> AdamW (warm-up, schedule) -> average -> new state, metrics
 
-A batch may come as several groups of rows (`rtx.train.groups`), whose gradients are added up inside the one step.
+A batch may come as several groups of rows (`rtx.train.groups`), and be gone through in micro-batches (`train.accumulate`);
+gradients are added up inside the one step. On a mesh of devices it is the same step (`rtx.train.parallel`).
 
 A step whose loss or gradient is not finite changes nothing but the counters: parameters, optimizer, batch statistics and
 average stay bit for bit.
@@ -11,21 +12,24 @@ average stay bit for bit.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
 from rtx.data.assemble import PADDING_SAMPLE
+from rtx.models import layout
 from rtx.models.protocol import Model, Spells
 from rtx.spec import Batch
 from rtx.train import figures, groups, pytree
 from rtx.train.augment import augment_batch
 from rtx.train.config import OptimizationConfig
+from rtx.train.parallel import hosts, rules
 from rtx.train.state import TrainState, named, root_key
 from rtx.train.trainable import EVERYTHING, Trainable
 
@@ -36,14 +40,22 @@ Evaluate = Callable[[TrainState, Batch], dict[str, figures.Sums]]
 
 
 def make_schedule(config: OptimizationConfig) -> optax.Schedule:
-    """Learning rate of each update: linear warm-up from 0, then a cosine to `final_lr` of the peak at `num_steps`."""
-    return optax.warmup_cosine_decay_schedule(
-        init_value=0.0,
-        peak_value=config.lr,
-        warmup_steps=config.warmup_steps,
-        decay_steps=config.num_steps,
-        end_value=config.lr * config.final_lr,
-    )
+    """Learning rate of each update: linear warm-up from 0 to `lr` at `warmup_steps` w, and from there on
+
+    cosine     to `final_lr` of it at `num_steps`
+    constant   lr
+    rsqrt      lr sqrt(w / step)
+    """
+    lr, warmup = config.lr, config.warmup_steps
+    if config.schedule == "cosine":
+        return optax.warmup_cosine_decay_schedule(
+            init_value=0.0, peak_value=lr, warmup_steps=warmup, decay_steps=config.num_steps, end_value=lr * config.final_lr
+        )
+
+    def later(after: Any) -> Any:
+        return lr * jnp.sqrt(warmup / (warmup + after)) if config.schedule == "rsqrt" else lr
+
+    return optax.join_schedules([optax.linear_schedule(0.0, lr, warmup), later], [warmup]) if warmup else later
 
 
 def make_optimizer(config: OptimizationConfig) -> optax.GradientTransformation:
@@ -66,20 +78,18 @@ def make_step(
     config: OptimizationConfig,
     *,
     num_sets: int = 0,
+    mesh: Mesh | None = None,
 ) -> Step:
     """The training step, to be jitted with the state donated. Metrics are scalars of this batch; with `num_sets`, those that
     the model reports row by row come as sums for each data set too: `{"sets": {name: figures.Sums}}`. Gradients and
-    updates are of what `config.parts` trains."""
+    updates are of what `config.parts` trains. `mesh`: the devices it will run on, if they are many."""
 
-    schedule, parts = make_schedule(config), config.parts
+    schedule, parts, held = make_schedule(config), config.parts, rules.held(mesh, model.param_axes())
 
     def step(state: TrainState, batch: Groups) -> tuple[TrainState, dict[str, Any]]:
         root = root_key(state)
-        rows = batch if isinstance(batch, tuple) else (batch,)
-        rows = tuple(augment_batch(group, named(root, "augment"), config.augment) for group in rows)
         rng = jax.random.fold_in(named(root, "loss"), state.step)
         rest = {name: value for name, value in state.variables.items() if name != "params"}
-
         trainable, frozen = parts.split(state.variables["params"])
 
         def loss_of(trainable: Any, kept: Any, group: Batch, rng: jax.Array) -> tuple[Float[Array, ""], tuple[Any, Any]]:
@@ -87,14 +97,24 @@ def make_step(
             loss, metrics, mutable = model.loss({**kept, "params": params}, group, rng, train=True)
             return loss, (metrics, mutable)
 
+        def of_rows(kept: Any, rows: tuple[Batch, ...], rng: jax.Array) -> _Sum:
+            rows = tuple(augment_batch(group, named(root, "augment"), config.augment) for group in rows)
+            found = _over_groups(jax.value_and_grad(loss_of, has_aux=True), trainable, kept, rows, rng)
+            return found._replace(grads=held(found.grads))
+
         lr = schedule(state.step - state.nonfinite)  # as the optimizer counts: updates made
-        loss, metrics, mutable, grads = _over_groups(jax.value_and_grad(loss_of, has_aux=True), trainable, rest, rows, rng)
+        rows = batch if isinstance(batch, tuple) else (batch,)
+        if config.accumulate > 1:
+            rows, found = _over_turns(of_rows, rest, rows, rng, num_turns=config.accumulate, zeros=held(_zeros(trainable)))
+        else:
+            found = of_rows(rest, rows, rng)
+        loss, grads = found.loss, found.grads
         grad_norm = optax.tree.norm(grads)
         is_finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         updates, opt_state = optimizer.update(grads, state.opt_state, trainable)
         trained = optax.apply_updates(trainable, updates)
         changed = {
-            "variables": {**rest, **mutable, "params": parts.join(trained, frozen)},
+            "variables": {**rest, **found.mutable, "params": parts.join(trained, frozen)},
             "opt_state": opt_state,
             "ema": None if state.ema is None else _averaged(state.ema, trained, state.step, config.ema),
         }
@@ -109,22 +129,32 @@ def make_step(
             nonfinite_in_a_row=(state.nonfinite_in_a_row + bad) * bad,
         )
         counters = {"nonfinite": bad, "nonfinite_so_far": state.nonfinite, "nonfinite_in_a_row": state.nonfinite_in_a_row}
-        found = figures.of_step(metrics, rows, num_sets)
-        return state, {**found, "loss": loss, "grad_norm": grad_norm, "lr": lr, **counters}
+        values = figures.of_step(found.metrics, rows, num_sets)
+        return state, {**values, "loss": loss, "grad_norm": grad_norm, "lr": lr, **counters}
 
-    return step
+    def on_devices(state: TrainState, batch: Groups) -> tuple[TrainState, dict[str, Any]]:
+        with layout.on(mesh):
+            return step(state, batch)
+
+    return on_devices
+
+
+class _Sum(NamedTuple):
+    """What came of some rows: means of loss and gradients, and what each group of them reported."""
+
+    loss: Any
+    grads: Any
+    mutable: Any
+    metrics: tuple[Any, ...]
 
 
 def _over_groups(
     loss_and_grads: Callable[..., Any], trainable: Any, rest: Any, rows: tuple[Batch, ...], rng: jax.Array
-) -> tuple[jax.Array, tuple[Any, ...], Any, Any]:
-    """(loss, metrics of each group, mutable collections, gradients) of all rows, one group after the other.
-
-    A group's loss is a mean; it counts by how much it is a mean over.
-    """
+) -> _Sum:
+    """Of all rows, one group after the other. A group's loss is a mean; it counts by how much it is a mean over."""
     if len(rows) == 1:
         (loss, (metrics, mutable)), grads = loss_and_grads(trainable, rest, rows[0], rng)
-        return loss, (metrics,), mutable, grads
+        return _Sum(loss, grads, mutable, (metrics,))
     all_metrics, mutable, parts = [], {}, []
     for i, group in enumerate(rows):
         (loss, (metrics, mutable)), grads = loss_and_grads(trainable, {**rest, **mutable}, group, jax.random.fold_in(rng, i))
@@ -134,7 +164,36 @@ def _over_groups(
     loss, grads = jax.tree.map(
         lambda *each: sum(w / total * x for (w, _), x in zip(parts, each, strict=True)), *(part for _, part in parts)
     )
-    return loss, tuple(all_metrics), mutable, grads
+    return _Sum(loss, grads, mutable, tuple(all_metrics))
+
+
+def _over_turns(
+    of_rows: Callable[..., _Sum], rest: Any, rows: tuple[Batch, ...], rng: jax.Array, *, num_turns: int, zeros: Any
+) -> tuple[tuple[Batch, ...], _Sum]:
+    """The rows in `num_turns` micro-batches, and what came of all of them; the i-th has rows i, i + num_turns, ... of each
+    group, so that no row leaves its device. Each counts as a group does."""
+    turns = jax.tree.map(lambda x: layout.in_turns(x, num_turns), rows)
+
+    def turn(carry: Any, given: Any) -> tuple[Any, Any]:
+        (summed, total, kept), (i, micro) = carry, given
+        found = of_rows(kept, micro, jax.random.fold_in(rng, i))
+        weight = sum(figures.row_weights(m, group).sum() for m, group in zip(found.metrics, micro, strict=True))
+        summed = jax.tree.map(lambda a, b: a + weight * b, summed, (found.loss, found.grads))
+        return (summed, total + weight, {**kept, **found.mutable}), found.metrics
+
+    start = ((jnp.zeros(()), zeros), jnp.zeros(()), rest)
+    (summed, total, kept), reported = jax.lax.scan(turn, start, (jnp.arange(num_turns), turns))
+    loss, grads = jax.tree.map(lambda x: x / jnp.maximum(total, 1.0), summed)
+    return _one_by_one(turns, num_turns), _Sum(loss, grads, kept, _one_by_one(reported, num_turns))
+
+
+def _one_by_one(stacked: Sequence[Any], n: int) -> tuple[Any, ...]:
+    """Of each of `stacked` its n entries on axis 0."""
+    return tuple(jax.tree.map(lambda x, i=i: x[i], one) for one in stacked for i in range(n))
+
+
+def _zeros(tree: Any) -> Any:
+    return jax.tree.map(jnp.zeros_like, tree)
 
 
 def _averaged(ema: Any, params: Any, step: jax.Array, decay: float | None) -> Any:
@@ -181,17 +240,19 @@ def spelled(model: Model, batch: Batch) -> Batch:
     return model.spelled(batch) if isinstance(model, Spells) else batch
 
 
-def place(batch: Batch) -> Batch:
-    """A host batch on the device, in one transfer. Sample numbers (int64) become uint32 `[b, 2]`, low and high word:
-    the device has no 64-bit integers, and a number cut to 32 bits would repeat its random draws."""
+def place(batch: Batch, mesh: Mesh | None = None) -> Batch:
+    """A host batch on the device, or this host's rows of one on the mesh, in one transfer. Sample numbers (int64) become
+    uint32 `[b, 2]`, low and high word: the device has no 64-bit integers, and a number cut to 32 bits would repeat its
+    random draws."""
     words = np.stack([batch.sample & 0xFFFFFFFF, batch.sample >> 32], axis=-1).astype(np.uint32)
-    return jax.device_put(dataclasses.replace(batch, sample=words))
+    batch = dataclasses.replace(batch, sample=words)
+    return jax.device_put(batch) if mesh is None else hosts.global_batch(mesh, batch)
 
 
-def place_groups(batch: Batch, *, num_groups: int, narrow: bool) -> Groups:
+def place_groups(batch: Batch, *, num_groups: int, narrow: bool, mesh: Mesh | None = None) -> Groups:
     """A host batch on the device, as `num_groups` groups; `narrow` cuts their texts, for models that take any width."""
     parts = groups.split(batch, num_groups)
-    placed = tuple(place(groups.narrowed(part) if narrow else part) for part in parts)
+    placed = tuple(place(groups.narrowed(part) if narrow else part, mesh) for part in parts)
     return placed[0] if num_groups == 1 else placed
 
 

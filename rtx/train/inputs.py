@@ -92,31 +92,34 @@ def _check_fit(config: TrainConfig, mixture: Mixture) -> None:
         raise UserError(f"model.max_embodiments {model.max_embodiments} is less than the {len(names)} data sets: {names}")
 
 
-def train_batches(inputs: Inputs, config: TrainConfig) -> Loader:
-    """The endless stream of training batches, at its beginning."""
+def train_batches(inputs: Inputs, config: TrainConfig, *, share: tuple[int, int] = (0, 1)) -> Loader:
+    """The endless stream of training batches, at its beginning; of the rows of each, the index-th of `count` equal parts
+    (`rtx.train.parallel.hosts.share`)."""
     return Loader(
         inputs.mixture,
-        **_shape(inputs, config),
+        **_shape(inputs, config, share),
         seed=config.data.seed,
         cache_bytes=config.data.cache_bytes,
     )
 
 
-def validation_batches(inputs: Inputs, config: TrainConfig) -> Iterator[Batch]:
+def validation_batches(inputs: Inputs, config: TrainConfig, *, share: tuple[int, int] = (0, 1)) -> Iterator[Batch]:
     """One pass over held-out samples of every data set, the same each time."""
-    return one_pass(inputs.mixture, **_shape(inputs, config), split="val", max_samples=config.run.eval_samples)
+    return one_pass(inputs.mixture, **_shape(inputs, config, share), split="val", max_samples=config.run.eval_samples)
 
 
-def _shape(inputs: Inputs, config: TrainConfig) -> dict[str, Any]:
+def _shape(inputs: Inputs, config: TrainConfig, share: tuple[int, int]) -> dict[str, Any]:
     data = config.data
     names = ("batch_size", "history", "chunk", "roles", "image_size", "fit", "num_threads")
     same = {name: getattr(data, name) for name in names}
-    return {**same, "tokenizers": inputs.tokenizers, "frame_actions": data.frame_actions}
+    hosts = {"host_index": share[0], "num_hosts": share[1]}
+    return {**same, **hosts, "tokenizers": inputs.tokenizers, "frame_actions": data.frame_actions}
 
 
-def takes_any_width(config: TrainConfig) -> bool:
-    """Whether the texts of a batch may be narrower than the configuration says: padding means nothing to such a model."""
-    return reads(config.model) == "vla"
+def takes_any_width(config: TrainConfig, *, num_hosts: int = 1) -> bool:
+    """Whether the texts of a batch may be narrower than the configuration says: padding means nothing to such a model. Several
+    hosts, who see other rows each, would have to agree on a width first: theirs are as wide as can be."""
+    return num_hosts == 1 and reads(config.model) == "vla"
 
 
 def empty_batch(inputs: Inputs, config: TrainConfig, batch_size: int) -> Batch:

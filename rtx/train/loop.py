@@ -2,6 +2,8 @@
 
     train(config, run_dir)      the same call goes on after any kill, with the batches and numbers that would have come
 
+On any number of devices and hosts (`rtx.train.parallel`): every process makes this call.
+
 Nothing in the loop waits for the device but the log line (every `log_every` steps), validation and saving, and the next
 batch is on its way there before any of them.
 """
@@ -12,34 +14,44 @@ import contextlib
 import json
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import flax
 import jax
+import optax
 import orbax.checkpoint as ocp
+from jax.sharding import Mesh
 
 import rtx
 from rtx import progress
 from rtx.data.loader import Loader, LoaderState
-from rtx.errors import UserError, WorldError
+from rtx.errors import UserError
 from rtx.models.families import build_model, model_to_json, reads
 from rtx.models.protocol import Model
 from rtx.spec import Batch, to_json
 from rtx.train import checkpoint, imitation, pytree
 from rtx.train.cache import keep_compiled_programs
+from rtx.train.checkpoint.meeting import Meeting
 from rtx.train.config import TrainConfig, config_to_json, fingerprint
 from rtx.train.inputs import Inputs, describe, empty_batch, open_inputs, takes_any_width, train_batches
-from rtx.train.metrics import MetricsFile
+from rtx.train.metrics import MetricsFile, NoMetrics
 from rtx.train.observe import Validation, Window
+from rtx.train.parallel import rules
+from rtx.train.parallel.hosts import Hosts, share
+from rtx.train.parallel.mesh import build_mesh, check_batch, everywhere
+from rtx.train.parallel.stop import StopSign
 from rtx.train.preemption import Preempted, Preemption
 from rtx.train.prefetch import Prefetch
 from rtx.train.run_dir import CHECKPOINTS, claim
+from rtx.train.saver import Saver
 from rtx.train.sinks import open_metrics
 from rtx.train.start import starting_variables
 from rtx.train.state import TrainState, from_tree, init_state, to_tree
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -51,38 +63,45 @@ def train(config: TrainConfig, run_dir: Path) -> Path:
     written at the end or gradients that stay non-finite, `Preempted` (exit code 75) after SIGTERM, with the state saved.
     """
     keep_compiled_programs()
-    with claim(run_dir, config), Preemption() as preemption, contextlib.ExitStack() as stack:
-        inputs = open_inputs(config, origin=_origin(config, run_dir))
+    hosts, mesh = Hosts.here(), build_mesh(config.run.mesh)
+    check_batch(mesh, config.data.batch_size, parts=config.train.num_parts)
+    meeting, rows = Meeting(), share(mesh)
+    with Preemption() as preemption, contextlib.ExitStack() as stack:
+        meeting.lead(lambda: stack.enter_context(claim(run_dir, config)))
+        inputs = _first_alone(meeting, lambda: open_inputs(config, origin=_origin(config, run_dir)))
         names = list(inputs.contract.embodiments)
         model = build_model(inputs.model)
         optimizer = imitation.make_optimizer(config.train)
-        loader = stack.enter_context(train_batches(inputs, config))
-        state, start = _restore_or_init(config, run_dir, inputs, model, loader)
-        _first_lines(config, inputs, loader, state, start)
+        loader = stack.enter_context(train_batches(inputs, config, share=rows))
+        state, start = _restore_or_init(config, run_dir, inputs, model, loader, mesh)
+        _first_lines(config, inputs, loader, state, start, mesh, model)
         last = config.train.num_steps
         if start == last:
             log.info("nothing to do: step %d of %d is saved", start, last)
             return run_dir / CHECKPOINTS / str(last)
 
-        step_fn = jax.jit(imitation.make_step(model, optimizer, config.train, num_sets=len(names)), donate_argnums=0)
-        metrics = stack.enter_context(open_metrics(run_dir, config, step=start))
-        validation = Validation(config, inputs, model)
-        saver = _Saver(config, run_dir, inputs, model, metrics)
+        step_fn = _compiled(model, optimizer, config, mesh, state, num_sets=len(names))
+        metrics = stack.enter_context(open_metrics(run_dir, config, step=start) if hosts.is_first else NoMetrics())
+        validation = Validation(config, inputs, model, mesh)
+        saver = stack.enter_context(_saver(config, run_dir, inputs, model, metrics))
 
         def placed(batch: Batch) -> imitation.Groups:
             said = imitation.spelled(model, batch)
-            return imitation.place_groups(said, num_groups=config.train.groups, narrow=takes_any_width(config))
+            narrow = takes_any_width(config, num_hosts=hosts.count)
+            return imitation.place_groups(said, num_groups=config.train.groups, narrow=narrow, mesh=mesh)
 
         window, batches = Window(config, metrics, names), Prefetch(loader, placed)
-        advance = stack.enter_context(progress.bar("train", last, done=start))
+        advance = stack.enter_context(progress.bar("train", last, done=start) if hosts.is_first else progress.nowhere())
+        stop = StopSign(preemption, mesh)
 
         for step in range(start + 1, last + 1):
             batch, wait_s = batches.take()
-            state, values = step_fn(state, batch)
-            is_last, is_stopping = step == last, preemption.requested
+            state, values, stopping = step_fn(state, batch, stop.raised())
+            is_last, is_stopping = step == last, stop.seen(stopping)
             if not (is_last or is_stopping):
                 batches.prepare()
             window.add(step, values, wait_s=wait_s)
+            saver.poll()
             if is_last or is_stopping or step % config.run.log_every == 0:
                 window.log()
             advance(1, window.note)
@@ -104,10 +123,39 @@ def _origin(config: TrainConfig, run_dir: Path) -> Path | None:
     return run_dir if checkpoint.steps(run_dir / CHECKPOINTS) else Path(config.train.start)
 
 
+def _first_alone(meeting: Meeting, work: Callable[[], T]) -> T:
+    """Of several processes the first goes ahead: what is prepared on the way is there for the others."""
+    result: list[T] = []
+    meeting.lead(lambda: result.append(work()))
+    return result[0] if result else work()
+
+
+def _compiled(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    config: TrainConfig,
+    mesh: Mesh,
+    state: TrainState,
+    *,
+    num_sets: int,
+) -> Callable[..., tuple[TrainState, dict[str, Any], Any]]:
+    """The step on the mesh: the new state lies where the old one did, whose memory it takes. With the hosts' stop flags comes
+    how many are raised."""
+    step = imitation.make_step(model, optimizer, config.train, num_sets=num_sets, mesh=mesh)
+
+    def train_step(state: TrainState, batch: imitation.Groups, flags: Any) -> tuple[TrainState, dict[str, Any], Any]:
+        state, values = step(state, batch)
+        return state, values, None if flags is None else flags.sum()
+
+    layout = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return jax.jit(train_step, donate_argnums=0, out_shardings=(layout, everywhere(mesh), everywhere(mesh)))
+
+
 def _restore_or_init(
-    config: TrainConfig, run_dir: Path, inputs: Inputs, model: Model, loader: Loader
+    config: TrainConfig, run_dir: Path, inputs: Inputs, model: Model, loader: Loader, mesh: Mesh
 ) -> tuple[TrainState, int]:
-    """The state to go on from, with the loader at its place, and the steps it has behind it.
+    """The state to go on from, each part of it made or read where it lies, with the loader at its place, and the steps it has
+    behind it.
 
     Raises UserError where the data are not those of the run.
     """
@@ -116,18 +164,26 @@ def _restore_or_init(
     init = partial(
         init_state, model, optimizer, seed=config.run.seed, ema=config.train.ema is not None, parts=config.train.parts
     )
-    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    target = pytree.abstract(to_tree(jax.eval_shape(init, example)), here)
+    shapes = jax.eval_shape(init, example)
+    layout = rules.state_shardings(mesh, shapes, model.param_axes())
+    target = pytree.abstract(to_tree(shapes), to_tree(layout))
     restored = checkpoint.restore(run_dir / CHECKPOINTS, target)
     if restored is None:
         wanted = pytree.flatten(target["variables"])
         given = starting_variables(Path(config.train.start), wanted) if config.train.start else {}
-        state = jax.jit(init, compiler_options=_compile_once())(example, given)
         # Placed by name, as a restored state is: otherwise the step is another program to jax, and a resume compiles anew.
-        return jax.device_put(state, here), 0
+        begin = jax.jit(init, out_shardings=layout, compiler_options=_compile_once())
+        return begin(example, _in_parts(given, wanted)), 0
     _check_same_data(restored, inputs, model)
     loader.restore(LoaderState(**restored.side.data))
     return from_tree(restored.state), restored.step
+
+
+def _in_parts(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """Host arrays, of each of which a device gets only what it will hold."""
+    return {
+        path: jax.make_array_from_callback(leaf.shape, wanted[path].sharding, leaf.__getitem__) for path, leaf in given.items()
+    }
 
 
 def _compile_once() -> dict[str, int]:
@@ -160,36 +216,30 @@ def _side_files(
     )
 
 
-class _Saver:
-    """Saves; a save that fails in the middle of a run is reported and training goes on, for the previous one is intact."""
+def _saver(config: TrainConfig, run_dir: Path, inputs: Inputs, model: Model, metrics: MetricsFile) -> Saver:
+    def side(position: LoaderState) -> checkpoint.SideFiles:
+        return _side_files(inputs, model, config=config_to_json(config), loader_state=to_json(position))
 
-    def __init__(self, config: TrainConfig, run_dir: Path, inputs: Inputs, model: Model, metrics: MetricsFile) -> None:
-        self._config = config
-        self._root = run_dir / CHECKPOINTS
-        self._inputs = inputs
-        self._model = model
-        self._metrics = metrics
+    def failed(step: int, reason: str) -> None:
+        metrics.write(step=step, kind="event", event="save failed", reason=reason)
 
-    def save(self, state: TrainState, step: int, position: LoaderState, *, must: bool) -> None:
-        """Raises WorldError if it cannot be saved and `must`."""
-        side = _side_files(self._inputs, self._model, config=config_to_json(self._config), loader_state=to_json(position))
-        try:
-            checkpoint.save(self._root, step=step, state=to_tree(state), side=side, keep=self._config.run.keep)
-        except WorldError as error:
-            if must:
-                raise
-            log.error("checkpoint not saved, training goes on: step=%d %s", step, error)
-            self._metrics.write(step=step, kind="event", event="save failed", reason=str(error))
+    return Saver(run_dir / CHECKPOINTS, keep=config.run.keep, side=side, failed=failed)
 
 
-def _first_lines(config: TrainConfig, inputs: Inputs, loader: Loader, state: TrainState, start: int) -> None:
+def _first_lines(
+    config: TrainConfig, inputs: Inputs, loader: Loader, state: TrainState, start: int, mesh: Mesh, model: Model
+) -> None:
     """What an operator wants to know before waiting."""
     device = jax.devices()[0]
     log.info(
         "versions: rtx=%s python=%s jax=%s flax=%s orbax=%s",
         rtx.__version__, platform.python_version(), jax.__version__, flax.__version__, ocp.__version__,
     )  # fmt: skip
-    log.info("devices: platform=%s kind=%s count=%d", device.platform, device.device_kind, jax.device_count())
+    log.info(
+        "devices: platform=%s kind=%s count=%d hosts=%d",
+        device.platform, device.device_kind, jax.device_count(), jax.process_count(),
+    )  # fmt: skip
+    log.info("mesh: %s", " ".join(f"{name}={size}" for name, size in mesh.shape.items()))
     log.info("config: fingerprint=%s contract=%s", fingerprint(config), inputs.contract.fingerprint())
     for row in describe(inputs):
         log.info("data set: name=%s share=%.4g episodes=%d steps=%d", row["name"], row["share"], row["episodes"], row["steps"])
@@ -202,4 +252,6 @@ def _first_lines(config: TrainConfig, inputs: Inputs, loader: Loader, state: Tra
     log.info("parameters: count=%d", pytree.num_elements(state.variables["params"]))
     for line in config.train.parts.table(state.variables["params"], ema=config.train.ema is not None).splitlines():
         log.info("parameters: %s", line)
+    for line in rules.table(mesh, state, model.param_axes()).splitlines():
+        log.info("sharding: %s", line)
     log.info("start: step=%d of %d %s", start, config.train.num_steps, "resumed" if start else "new run")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from rtx.errors import WorldError
 from rtx.models.protocol import Answers, Model
@@ -19,6 +21,8 @@ from rtx.train.groups import narrowed
 from rtx.train.imitation import make_evaluate, place, spelled
 from rtx.train.inputs import Inputs, takes_any_width, validation_batches
 from rtx.train.metrics import Mean, MetricsFile, merge_means
+from rtx.train.parallel import hosts
+from rtx.train.parallel.mesh import everywhere
 from rtx.train.state import TrainState
 
 log = logging.getLogger(__name__)
@@ -122,24 +126,32 @@ class Validation:
     """Loss and token accuracy of held-out data, per data set, and how many questions are answered right by a model that
     answers; always the same samples."""
 
-    def __init__(self, config: TrainConfig, inputs: Inputs, model: Model) -> None:
+    def __init__(self, config: TrainConfig, inputs: Inputs, model: Model, mesh: Mesh | None = None) -> None:
+        """`mesh`: where the state lies; none = on one device. Every process must make the same calls."""
         self._config = config
         self._inputs = inputs
         self._model = model
+        self._mesh = mesh
         self._names = list(inputs.contract.embodiments)
         count, parts = len(self._names), config.train.parts
-        self._evaluate = jax.jit(make_evaluate(model, count, parts=parts))
-        self._exact = jax.jit(make_exact_match(model, count, parts=parts)) if isinstance(model, Answers) else None
+        jit = partial(jax.jit, out_shardings=None if mesh is None else everywhere(mesh))
+        self._evaluate = jit(make_evaluate(model, count, parts=parts))
+        self._exact = jit(make_exact_match(model, count, parts=parts)) if isinstance(model, Answers) else None
+        self._num_hosts = jax.process_count()
+        # Another host may have a question where this one has none, and all must run the same programs.
+        self._asks_all = self._num_hosts > 1 and inputs.mixture.robots() < 1
 
     def log(self, state: TrainState, step: int, metrics: MetricsFile) -> None:
         if not self._config.run.eval_samples:
             return
         sums: list[dict[str, Sums]] = []
-        for loaded in validation_batches(self._inputs, self._config):
+        share = (0, 1) if self._mesh is None else hosts.share(self._mesh)
+        for loaded in validation_batches(self._inputs, self._config, share=share):
             batch = spelled(self._model, loaded)
-            placed = place(narrowed(batch) if takes_any_width(self._config) else batch)
+            any_width = takes_any_width(self._config, num_hosts=self._num_hosts)
+            placed = place(narrowed(batch) if any_width else batch, self._mesh)
             sums.append(self._evaluate(state, placed))
-            if self._exact is not None and has_questions(batch):
+            if self._exact is not None and (self._asks_all or has_questions(batch)):
                 sums.append(self._exact(state, placed))
         per_set = _per_set(jax.device_get(sums), self._names)
         overall: dict[str, Mean] = {}

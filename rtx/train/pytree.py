@@ -35,9 +35,11 @@ def unflatten_like(tree: Any, flat: Mapping[str, Any]) -> Any:
     return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(tree), [flat[path] for path in flatten(tree)])
 
 
-def abstract(tree: Any, sharding: jax.sharding.Sharding) -> Any:
-    """Shape, dtype and where to put every leaf: what a restore needs as its target."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
+def abstract(tree: Any, shardings: Any) -> Any:
+    """Shape, dtype and where to put every leaf: what a restore needs as its target. `shardings`: one, or one for each leaf."""
+    if isinstance(shardings, jax.sharding.Sharding):
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=shardings), tree)
+    return jax.tree.map(lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), tree, shardings)
 
 
 def num_elements(tree: Any) -> int:

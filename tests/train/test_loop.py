@@ -8,6 +8,7 @@ import signal
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from rtx.errors import UserError, WorldError
@@ -126,20 +127,21 @@ def test_a_save_that_fails_midway_is_loud_and_training_goes_on(finished, tmp_pat
     config, _ = finished
     run = tmp_path / "run"
     config = override(config, ["run.eval_samples=0"])
-    write_arrays, failures = checkpoint._write_arrays, []
+    finalize, failures = ocp.PyTreeCheckpointHandler.finalize, []
 
-    def failing(path, state):
+    def failing(handler, path):
         if not failures:
             failures.append(path)
             raise OSError(28, "No space left on device")
-        write_arrays(path, state)
+        finalize(handler, path)
 
-    checkpoint._write_arrays = failing
+    ocp.PyTreeCheckpointHandler.finalize = failing
     try:
         loop.train(config, run)
     finally:
-        checkpoint._write_arrays = write_arrays
-    assert "checkpoint not saved, training goes on: step=3" in caplog.text
+        ocp.PyTreeCheckpointHandler.finalize = finalize
+    assert "checkpoint not saved, the previous one is intact: step=3 cannot write" in caplog.text
+    assert "the disk became full" in caplog.text
     assert checkpoint.steps(run / "checkpoints") == [8, 6]
     assert [line["event"] for line in read_metrics(run / "metrics.jsonl") if line["kind"] == "event"] == ["save failed"]
 
@@ -149,9 +151,9 @@ def test_too_many_updates_that_are_not_finite_stop_the_run(finished, tmp_path, c
     config = override(config, ["train.max_nonfinite=3", "run.eval_samples=0"])
     place = imitation.place
 
-    def poisoned(batch):
+    def poisoned(batch, mesh):
         bad = batch.proprio + np.where(batch.sample >= 8, np.nan, 0.0)[:, None, None].astype(np.float32)
-        return place(dataclasses.replace(batch, proprio=bad))
+        return place(dataclasses.replace(batch, proprio=bad), mesh)
 
     imitation.place = poisoned
     try:
