@@ -1,13 +1,7 @@
-"""A training run of seconds: two data sets of a few pictures and a real RT-1 of a few thousand parameters.
-
-python small_run.py CONFIG.json RUN DIGESTS      trains, and appends one line to DIGESTS for each batch it takes: the child of
-                                                 the tests that kill
-"""
+"""A training run of seconds: two data sets of a few pictures and a real RT-1 of a few thousand parameters."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,25 +33,3 @@ def small_config(sets: tuple[DataSet, ...], *, num_steps: int = 8, **run: int) -
         train=OptimizationConfig(num_steps=num_steps, lr=1e-2, warmup_steps=2, ema=0.9, augment=AugmentConfig(shift_px=1)),
         run=RunConfig(**{"log_every": 2, "save_every": 3, "eval_every": 4, "eval_samples": 4, **run}),
     )
-
-
-def main(config_file: str, run_dir: str, digests: str) -> None:
-    from rtx.data.loader import batch_digest
-    from rtx.train import loop
-    from rtx.train.config import config_from_json
-    from rtx.train.prefetch import Prefetch
-
-    take = Prefetch.take
-
-    def noted(self):
-        batch, wait_s = take(self)
-        with open(digests, "a") as file:
-            file.write(f"{int(batch.sample[0, 0])} {batch_digest(batch)}\n")
-        return batch, wait_s
-
-    Prefetch.take = noted
-    loop.train(config_from_json(json.loads(Path(config_file).read_text())), Path(run_dir))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
