@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from rtx.models.layout import by_rows
 from rtx.models.rt1.config import RT1Config
 from rtx.models.rt1.layers import Dense, MultiHeadDotProductAttention
 
@@ -65,7 +66,7 @@ class TransformerBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b n d"], mask: Bool[Array, "b n s"], *, train: bool) -> Float[Array, "b n d"]:
-        cfg, dtype = self.config, x.dtype
+        cfg, dtype, x = self.config, x.dtype, by_rows(x)
         normed = nn.LayerNorm(epsilon=1e-6, dtype=dtype, name="LayerNorm_0")(x)
         attention = MultiHeadDotProductAttention(
             cfg.num_heads, cfg.head_width, dtype=dtype, name="MultiHeadDotProductAttention_0"

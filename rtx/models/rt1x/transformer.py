@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from rtx.models.layout import by_rows
 from rtx.models.rt1.layers import Dense, HeadProjection
 from rtx.models.rt1x.config import NUM_ACTION_TOKENS, RT1XConfig
 
@@ -192,7 +193,7 @@ class TransformerBlock(nn.Module):
         train: bool,
     ) -> Float[Array, "b q d"]:
         """`x`: the image tokens, then action rows. Returns the rows numbered `wanted`; the others serve as keys only."""
-        cfg, dtype = self.config, x.dtype
+        cfg, dtype, x = self.config, x.dtype, by_rows(x)
         num_images = cfg.history * cfg.tokens_per_image
         normed = nn.LayerNorm(epsilon=1e-6, dtype=dtype, name="LayerNorm_0")(x)
         attention = CausalImageAttention(cfg, name="MultiHeadDotProductAttention_0")

@@ -32,6 +32,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from rtx.errors import UserError
+from rtx.models.layout import by_rows, looked_up
 from rtx.models.vla.vit import KEEP_PRODUCTS
 
 EPSILON = 1e-6
@@ -161,7 +162,7 @@ class Embedder(nn.Module):
 
     def embed(self, ids: Int[Array, "b n"]) -> Float[Array, "b n d"]:
         scale = jnp.asarray(math.sqrt(self.config.width), self.dtype)  # rounded as the released models round it
-        return jnp.take(self.input_embedding, ids, axis=0).astype(self.dtype) * scale
+        return looked_up(self.input_embedding, ids).astype(self.dtype) * scale
 
     def logits(self, hidden: Float[Array, "*n d"], ids: Int[Array, " r"] | None) -> Float[Array, "*n v"]:
         table = self.input_embedding if ids is None else jnp.take(self.input_embedding, ids, axis=0)
@@ -184,7 +185,7 @@ class Block(nn.Module):
         cache: KeysValues | None,
         cached: Bool[Array, "b s"] | None,
     ) -> tuple[Float[Array, "b n d"], KeysValues]:
-        cfg = self.config
+        cfg, x = self.config, by_rows(x)
         normed = RMSNorm(name="pre_attention_norm")(x)
         mixed, new = Attention(cfg, self.dtype, self.unrolled, name="attn")(normed, positions, mask, cache, cached)
         x = x + (RMSNorm(name="post_attention_norm")(mixed) if cfg.post_norms else mixed)
@@ -223,12 +224,13 @@ class Attention(nn.Module):
         if self.unrolled:
             width = (cfg.heads + 2 * cfg.kv_heads) * cfg.head_dim
             together = rows @ Weights((d, width), -2, self.dtype, name="qkv")()
-        else:
+            products = jnp.split(together, [cfg.heads * cfg.head_dim], axis=-1)
+        else:  # apart: queries may be split over devices where keys and values, of fewer heads, are not
             query = Weights((cfg.heads, d, cfg.head_dim), -2, self.dtype, name="q_einsum")()
             key_value = Weights((2, cfg.kv_heads, d, cfg.head_dim), -2, self.dtype, name="kv_einsum")()
-            together = jnp.concatenate([rows @ as_matrix(query), rows @ as_matrix(key_value)], -1)
-        heads = together.reshape(b, n, -1, cfg.head_dim).swapaxes(1, 2)
-        query, key, value = jnp.split(heads, [cfg.heads, cfg.heads + cfg.kv_heads], axis=1)
+            products = [rows @ as_matrix(query), rows @ as_matrix(key_value)]
+        query, key_value = (product.reshape(b, n, -1, cfg.head_dim).swapaxes(1, 2) for product in products)
+        key, value = jnp.split(key_value, 2, axis=1)
         return query, key, value
 
     def _mix(

@@ -28,6 +28,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from rtx.errors import UserError
+from rtx.models.layout import by_rows, looked_up
 from rtx.models.rt1.layers import Dense
 from rtx.models.vla.relative_positions import RelativePositions
 
@@ -174,6 +175,7 @@ class EncoderLayer(nn.Module):
     def __call__(
         self, x: Float[Array, "b s d"], mask: Bool[Array, "b 1 1 s"], bias: Float[Array, "1 e s s"]
     ) -> tuple[Float[Array, "b s d"], None]:
+        x = by_rows(x)
         attention = Attention(self.config, self.dtype, name="attention")
         normed = RMSNorm(name="pre_attention_layer_norm")(x)
         x = x + attention(normed, attention.keys_values(normed), mask, bias)
@@ -236,7 +238,7 @@ class DecoderLayer(nn.Module):
 
         Returns the cache with these tokens in it, and those keys and values where they are new and will be asked for again.
         """
-        own, cross = kept
+        (own, cross), x = kept, by_rows(x)
         attention = Attention(self.config, self.dtype, name="self_attention")
         normed = RMSNorm(name="pre_self_attention_layer_norm")(x)
         seen = attention.keys_values(normed)
@@ -384,7 +386,7 @@ class Embedder(nn.Module):
         self.embedding = self.param("embedding", nn.initializers.normal(1.0), shape, jnp.float32)
 
     def __call__(self, tokens: Int[Array, "*n"]) -> Float[Array, "*n d"]:
-        return self.embedding[tokens]
+        return looked_up(self.embedding, tokens)
 
 
 def _written(old: KeysValues, new: KeysValues, index: Int[Array, ""]) -> KeysValues:

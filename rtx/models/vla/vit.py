@@ -19,6 +19,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
 
 from rtx.errors import UserError
+from rtx.models.layout import by_rows
 from rtx.models.rt1.layers import Dense
 
 EPSILON = 1e-6
@@ -137,7 +138,7 @@ class EncoderBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "n s d"], _: None) -> tuple[Float[Array, "n s d"], None]:
         """Shaped for `nn.scan`: carries x, takes and gives nothing else."""
-        cfg = self.config
+        cfg, x = self.config, by_rows(x)
         attention = SelfAttention(cfg, self.dtype, name="MultiHeadDotProductAttention_0")
         mlp = Mlp(cfg, self.dtype, name="MlpBlock_0")
         normed = layer_norm(cfg, self.dtype, "LayerNorm_0")(x)
