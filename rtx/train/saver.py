@@ -72,7 +72,7 @@ class Saver:
     def wait(self) -> None:
         """Returns when no save is under way; reports if it failed. Raises an error that is not the world's, but ours."""
         error = self._take()
-        if isinstance(error, WorldError | OSError):
+        if isinstance(error, WorldError):
             self._failed(self._step, str(error))
         elif error is not None:
             raise error

@@ -12,7 +12,7 @@ from rtx.spec import to_json
 from rtx.train import checkpoint, pytree
 from rtx.train.export import merge_checkpoint
 from rtx.train.trainable import Trainable
-from tests.train.test_checkpoint import SIDE
+from tests.train.checkpoints import SIDE
 
 PARTS = Trainable(freeze=("img/",), lora=LoRAConfig(rules=("llm/",), rank=2, alpha=3.0))
 ADAPTED = dataclasses.replace(SIDE, config={"train": {"lora": to_json(PARTS.lora)}})

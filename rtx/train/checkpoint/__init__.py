@@ -14,20 +14,18 @@ A save is built in `.saving-120` and renamed when complete, a removal goes throu
 instant leaves either a whole checkpoint or a hidden leftover that the next save sweeps. A numbered folder that does not
 match its manifest is therefore damage: it is passed over, named, and never deleted.
 
-The phases, in order, each announced by `phases.reached` (a DEBUG record with `.phase` and `.step` on the logger
-`rtx.train.checkpoint.phases`) in the thread and the process that enters it:
+The instants of a save and of a restore, by the function one is in, and what a kill there leaves behind:
 
-    phase            where                   what a kill in it leaves
-    begin            Save.start              nothing, or an empty .saving-N
-    device to host   writing._copy_to_host   .saving-N; here, and only here, the training loop waits
-    write            Save._write             .saving-N; in the background from here on (`rtx.train.saver.Saver`)
-    merge            Save._merge             .saving-N; process 0 joins what all processes wrote, side files
-    hash             Save._hash              .saving-N; each process its share
-    commit           Save._commit            .saving-N with a manifest, or N (process 0)
-    remove           retention.retain        N, and older ones whole or as .removing-M (process 0)
-    done             Save.finish             N
-    verify           sound.newest_sound      what was there: a restore writes nothing
-    read             reading.restore         what was there
+    before save        Saver.save, Save.start       what was there
+    device to host     writing._copy_to_host        .saving-N; here, and only here, the training loop waits
+    async write        Save._write                  .saving-N; from here on in the background (`rtx.train.saver`)
+                       Save._merge                  .saving-N; process 0 joins what all wrote, side files
+                       Save._hash                   .saving-N; each process its share of the files
+    commit             Save._commit                 .saving-N with a manifest, or N: one rename (process 0)
+    old-step removal   retention._remove            N, and older ones whole or as .removing-M (process 0)
+    during restore     reading.restore              what was there: a restore writes nothing
+      hashes           sound.verify
+      arrays           reading._read_arrays
 """
 
 from rtx.train.checkpoint.reading import Checkpoint, Restored, info_text, open_checkpoint, read_tokenizer, restore

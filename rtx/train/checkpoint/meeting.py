@@ -24,11 +24,13 @@ _numbers = itertools.count()
 
 class Meeting:
     """A series of agreements between all processes; each must make the same calls in the same order, from one thread at a
-    time. With one process everything is immediate."""
+    time. With one process, or `alone`, everything is immediate."""
 
-    def __init__(self) -> None:
-        self.index, self.size = jax.process_index(), jax.process_count()
-        self._name = f"rtx/meeting/{next(_numbers)}"  # the same everywhere, because all make the same meetings in order
+    def __init__(self, *, alone: bool = False) -> None:
+        self.index: int = 0 if alone else jax.process_index()
+        self.size: int = 1 if alone else jax.process_count()
+        # The same everywhere, because all make the same meetings in the same order.
+        self._name = "alone" if alone else f"rtx/meeting/{next(_numbers)}"
         self._calls = itertools.count()
 
     def say(self, text: str) -> list[str]:

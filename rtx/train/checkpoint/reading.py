@@ -17,7 +17,6 @@ from rtx.models.lora import LoRAConfig
 from rtx.spec import Contract
 from rtx.train import pytree
 from rtx.train.checkpoint.meeting import Meeting
-from rtx.train.checkpoint.phases import reached
 from rtx.train.checkpoint.side import SideFiles, read_code, read_side
 from rtx.train.checkpoint.sound import MANIFEST, newest_sound, steps, verify
 from rtx.train.checkpoint.writing import arrays_of
@@ -57,19 +56,20 @@ def restore(root: Path, target: Mapping[str, Any]) -> Restored | None:
     A damaged newer one is logged with the file at fault and left where it is. Raises WorldError if all are damaged,
     UserError if the arrays do not fit the target (every path that differs is named).
     """
-    newest = max(steps(root), default=0)
-    reached("verify", newest)
     folder = newest_sound(root, Meeting())
     if folder is None:
         return None
     flat, handler = pytree.flatten(target), ocp.PyTreeCheckpointHandler()
     if differences := pytree.mismatches(flat, _stored(handler, folder)):
         raise UserError("\n  ".join([f"the checkpoint {folder} does not fit this model and optimizer:", *differences]))
-    reached("read", int(folder.name))
+    state = pytree.unflatten_like(target, _read_arrays(handler, folder, flat))
+    return Restored(step=int(folder.name), state=state, side=read_side(folder), path=folder)
+
+
+def _read_arrays(handler: ocp.PyTreeCheckpointHandler, folder: Path, flat: Mapping[str, Any]) -> dict[str, Any]:
     item = pytree.nest(flat)
     args = ocp.args.PyTreeRestore(item=item, restore_args=ocp.checkpoint_utils.construct_restore_args(item))
-    state = pytree.unflatten_like(target, pytree.flatten(handler.restore(arrays_of(folder), args=args)))
-    return Restored(step=int(folder.name), state=state, side=read_side(folder), path=folder)
+    return pytree.flatten(handler.restore(arrays_of(folder), args=args))
 
 
 def open_checkpoint(path: Path | str, step: int | None = None) -> Checkpoint:
@@ -115,7 +115,7 @@ def _locate(path: Path, step: int | None) -> Path:
         if step not in found:
             raise UserError(f"{root} has no checkpoint of step {step}; it has {', '.join(map(str, found))}")
         return root / str(step)
-    newest = newest_sound(root, Meeting())
+    newest = newest_sound(root, Meeting(alone=True))  # whoever opens a checkpoint does so without the others
     assert newest is not None, "steps() found folders, so newest_sound returns one or raises"
     return newest
 

@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,21 @@ from rtx.errors import UserError, WorldError
 from rtx.files import disk_errors, read_json, write_json
 from rtx.train import pytree
 from rtx.train.checkpoint.meeting import Meeting
-from rtx.train.checkpoint.phases import reached
 from rtx.train.checkpoint.retention import check_keep, retain, set_aside, sweep
 from rtx.train.checkpoint.side import CODE, SideFiles, code_version
 from rtx.train.checkpoint.sound import FORMAT, MANIFEST, sha256, share, threaded, verify
 
 log = logging.getLogger(__name__)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    if "_SignalingThread" in str(record.msg):
+        record.exc_info = None
+    return True
+
+
+# Orbax's threads log the error they hand over, with a hundred lines of traceback; the one line that says what to do drowns.
+logging.getLogger("absl").addFilter(_without_traceback)
 
 _SIDE_BYTES = 1 << 18  # side files and Orbax's own
 
@@ -61,14 +71,11 @@ class Save:
     def start(self, state: Mapping[str, Any]) -> None:
         """Copies the arrays from the devices; when it returns they may be donated. Raises nothing: what went wrong is for
         `finish`, so that the other processes hear of it too."""
-        reached("begin", self.step)
         try:
-            with disk_errors(self._root):
-                # Every process makes it, for none may wait for another here. `array_metadatas` because Orbax's other
-                # processes wait for process 0 to make it: 10 minutes, if that one failed.
-                (arrays_of(self._saving) / "array_metadatas").mkdir(parents=True, exist_ok=True)
-                _check_space(self._root, state)
-            reached("device to host", self.step)
+            # Every process makes it, for none may wait for another here. `array_metadatas` because Orbax's other processes
+            # wait for process 0 to make it: 10 minutes, if that one failed.
+            (arrays_of(self._saving) / "array_metadatas").mkdir(parents=True, exist_ok=True)
+            _check_space(self._root, state)
             self._futures = _copy_to_host(arrays_of(self._saving), state)
         except Exception as error:
             self._problem = error
@@ -79,52 +86,43 @@ class Save:
         Raises WorldError if it cannot be written; what was there before is then untouched.
         """
         try:
-            reached("write", self.step)
             self._meeting.all_do(self._write)
-            reached("merge", self.step)
             self._meeting.lead(self._merge)
-            reached("hash", self.step)
             told = self._meeting.all_tell(self._hash)
-            reached("commit", self.step)
             self._meeting.lead(lambda: self._commit({name: entry for part in told for name, entry in part.items()}))
         finally:
             if self._meeting.index == 0:
                 shutil.rmtree(self._saving, ignore_errors=True)
-        reached("remove", self.step)
         try:
             retain(self._root, self._keep, self.step, self._meeting)
         except (WorldError, OSError) as error:  # the checkpoint is there all the same
             log.error("old checkpoints not removed: step=%d %s", self.step, error)
-        reached("done", self.step)
         return self._final
 
     def _write(self) -> None:
-        """Waits for Orbax, which reports a full disk as a ValueError of the storage layer below it."""
-        if self._problem is not None:
-            raise self._problem
-        for future in self._futures:
-            try:
-                future.result()
-            except Exception as error:
-                raise _write_error(self._root, error) from error
+        """Waits for Orbax."""
+        with _world_errors(self._root):
+            if self._problem is not None:
+                raise self._problem
+            for future in self._futures:
+                with _orbax_errors(self._root):
+                    future.result()
 
     def _merge(self) -> None:
         """The arrays of all processes become one index; side files lie beside them."""
-        with disk_errors(self._root):
-            try:
+        with _world_errors(self._root):
+            with _orbax_errors(self._root):
                 ocp.PyTreeCheckpointHandler().finalize(arrays_of(self._saving))
-            except Exception as error:
-                raise _write_error(self._root, error) from error
             for name, data in {**self._side.to_json(), Path(CODE).stem: code_version()}.items():
                 write_json(self._saving / f"{name}.json", data)
 
     def _hash(self) -> dict[str, dict[str, Any]]:
         """This process's share of the manifest: path -> size and sha256, each file on the disk."""
-        with disk_errors(self._root):
+        with _world_errors(self._root):
             return file_entries(self._saving, (self._meeting.index, self._meeting.size))
 
     def _commit(self, files: Mapping[str, Any]) -> None:
-        with disk_errors(self._root):
+        with _world_errors(self._root):
             write_manifest(self._saving, self.step, files)
             if self._final.exists():
                 if not verify(self._final):
@@ -135,13 +133,37 @@ class Save:
             sync_folder(self._root)
 
 
+@contextlib.contextmanager
+def _world_errors(root: Path) -> Iterator[None]:
+    """Every OSError is a WorldError that names the folder, also one for which there is no advice."""
+    try:
+        with disk_errors(root):
+            yield
+    except OSError as error:
+        raise WorldError(f"cannot write {root}: {error}") from error
+
+
+@contextlib.contextmanager
+def _orbax_errors(root: Path) -> Iterator[None]:
+    """Orbax reports a disk that refuses as a ValueError of the storage layer below it."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        text = str(error)
+        if "No space left" in text or "RESOURCE_EXHAUSTED" in text or "ENOSPC" in text:
+            text = "the disk became full; free some space and go on"
+        raise WorldError(f"cannot write {root}: {text}") from error
+
+
 def arrays_of(folder: Path) -> epath.Path:
     """Orbax takes absolute paths only, of its own kind."""
     return epath.Path((folder / "state").absolute())
 
 
 def _check_space(root: Path, state: Mapping[str, Any]) -> None:
-    """Before Orbax finds out: it fails cleanly too, but with a thousand lines of its threads' tracebacks on the log."""
+    """Before Orbax finds out, who cannot say how much is needed."""
     needed = int(1.05 * sum(leaf.nbytes for leaf in pytree.flatten(state).values())) + _SIDE_BYTES
     free = shutil.disk_usage(root).free
     if free < needed:
@@ -161,14 +183,6 @@ def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """In a thread of its own: where training is called from a notebook an event loop runs in this one."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, coroutine).result()
-
-
-def _write_error(root: Path, error: Exception) -> Exception:
-    """What a person can act on: the storage layer's errors name neither the disk nor the remedy."""
-    text = str(error)
-    if "No space left" in text or "RESOURCE_EXHAUSTED" in text or "ENOSPC" in text:
-        return WorldError(f"cannot write {root}: the disk became full; free some space and go on")
-    return error if isinstance(error, WorldError | OSError) else WorldError(f"cannot write {root}: {text}")
 
 
 def file_entries(folder: Path, part: tuple[int, int]) -> dict[str, dict[str, Any]]:
