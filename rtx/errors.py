@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 class UserError(ValueError):
@@ -24,3 +27,10 @@ def unknown_name(kind: str, name: str, choices: Iterable[str], *, hint: str = ""
     guess = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
     listed = ", ".join(known[:20]) + (f", ... ({len(known)} in all)" if len(known) > 20 else "")
     return UserError(f"unknown {kind} {name!r}{guess} Choices: {listed or 'none'}" + (f". {hint}" if hint else ""))
+
+
+def look_up(kind: str, name: str, table: Mapping[str, Value]) -> Value:
+    """`table[name]`, or the error of `unknown_name`."""
+    if name not in table:
+        raise unknown_name(kind, name, table)
+    return table[name]

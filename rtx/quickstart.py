@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtx.errors import unknown_name
+from rtx.errors import look_up
 from rtx.eval.suite import Suite
 from rtx.reproduce.stages import Stages, claim
 
@@ -66,18 +66,12 @@ PRESETS: Mapping[str, Preset] = {
 }  # fmt: skip
 
 
-def find_preset(name: str) -> Preset:
-    if name not in PRESETS:
-        raise unknown_name("preset", name, PRESETS)
-    return PRESETS[name]
-
-
 def quickstart(out: Path, *, preset: str = "small", num_workers: int = 2) -> str:
     """Runs what is not done yet and returns the closing words: where the report is and what to try next.
 
     Raises UserError if `out` holds a quickstart of another preset, WorldError as the stages do.
     """
-    plan = find_preset(preset)
+    plan = look_up("preset", preset, PRESETS)
     claim(out / "quickstart.json", "quickstart", {"preset": preset, **dataclasses.asdict(plan)})
     stages = Stages(out / "stages.json")
     sets = _record(out, plan, stages, num_workers)

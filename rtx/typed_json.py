@@ -1,6 +1,6 @@
 """Trees of frozen dataclasses read from JSON by their type hints: the inverse of `rtx.spec.to_json`.
 
-Configurations are such trees. Data never names code: which class is built follows from the hints alone.
+Configurations and contracts are such trees. Data never names code: which class is built follows from the hints alone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ def from_json(hint: Any, data: Any, where: str) -> Any:
         return _dataclass_from_json(hint, data, where)
     if isinstance(data, list) and (item := items(hint)) is not None:
         data = tuple(from_json(item(i), value, f"{where}.{i}") for i, value in enumerate(data))
+    if typing.get_origin(hint) is Mapping and isinstance(data, Mapping):
+        return {name: from_json(typing.get_args(hint)[1], value, f"{where}.{name}") for name, value in data.items()}
     if isinstance(data, str) and data in ("inf", "-inf", "nan") and accepts(hint, 0.0):
         data = float(data)
     if not accepts(hint, data):
@@ -40,7 +42,14 @@ def _dataclass_from_json(cls: type, data: Any, where: str) -> Any:
     for name in data:
         if name not in known:
             raise unknown_name(f"key in {where}", name, known)
+    needed = [field.name for field in dataclasses.fields(cls) if _has_no_default(field)]
+    if missing := [name for name in needed if name not in data]:
+        raise UserError(f"{where}: lacks {', '.join(missing)}")
     return cls(**{name: from_json(known[name], value, f"{where}.{name}") for name, value in data.items()})
+
+
+def _has_no_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def options(hint: Any) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"errors", "files", "page", "plots", "progress", "tables", "tpu", "images", "spec", "spec_json", "typed_json"}
+BASE = {"errors", "files", "page", "plots", "progress", "tables", "tpu", "images", "spec", "typed_json"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
@@ -19,7 +19,6 @@ ROOMS: dict[str, set[str]] = {
     "images": {"errors", "spec"},
     "tpu": set(),
     "spec": {"errors"},
-    "spec_json": {"spec"},
     "typed_json": {"errors"},
     "robots": BASE,
     "data": BASE | {"robots"},

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from rtx import spec
 from rtx.errors import UserError, WorldError
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec_json import contract_from_json, layout_from_json
+from rtx.typed_json import from_json
 
 WIDTH = spec.CANONICAL_ARM.width
 
@@ -66,7 +66,7 @@ def test_statistics_of_another_width_are_refused():
 
 def test_a_contract_survives_json():
     before = contract()
-    after = contract_from_json(json.loads(json.dumps(spec.to_json(before))))
+    after = from_json(spec.Contract, json.loads(json.dumps(spec.to_json(before))), "contract")
     assert after == before
     assert after.fingerprint() == before.fingerprint()
 
@@ -120,7 +120,7 @@ def test_dimensions_that_a_set_lacks_are_named():
     assert layout.action_mask == (True,) * 4 + (False,) + (True,) * 2 + (False,)
     assert layout.proprio_mask == (True,) * 9 + (False,)
     assert not any(layout.without("proprio").proprio_mask)
-    assert layout_from_json(spec.to_json(layout)) == layout
+    assert from_json(spec.Layout, spec.to_json(layout), "layout") == layout
     with pytest.raises(UserError, match=r"no dimension 'grip'; action has delta_pos.0"):
         layout.without("grip")
 
@@ -145,7 +145,7 @@ def test_a_mixture_of_robots_sees_every_field_once_and_each_set_keeps_its_own():
     np.testing.assert_allclose(seen, [[0, 0, 0, 0, 0, 0, 1, 0, 0.5, -0.5]])
     np.testing.assert_allclose(both.action_normalizer("joints").inverse(seen), native)
     assert both.proprio_normalizer("joints").forward(np.ones((4, 2), np.float32)).shape == (4, 12)
-    assert contract_from_json(json.loads(json.dumps(spec.to_json(both)))) == both
+    assert from_json(spec.Contract, json.loads(json.dumps(spec.to_json(both))), "contract") == both
 
 
 def test_one_name_for_two_different_fields_is_refused():

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 
 import pytest
 
@@ -52,3 +53,15 @@ def test_whole_numbers_are_numbers():
 def test_what_does_not_fit_is_named_with_its_place(data, message):
     with pytest.raises(UserError, match=message):
         from_json(Whole, data, "it")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Named:
+    parts: Mapping[str, Part]
+
+
+def test_mappings_by_name():
+    named = Named(parts={"a": Part(width=1), "b": Part(width=2, cap=math.inf)})
+    assert from_json(Named, json.loads(json.dumps(to_json(named))), "it") == named
+    with pytest.raises(UserError, match=r"it\.parts\.a: lacks width"):
+        from_json(Named, {"parts": {"a": {}}}, "it")

@@ -25,7 +25,7 @@ from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import read_json
 from rtx.images import ChannelOrder
 from rtx.spec import Embodiment, Layout, Statistics
-from rtx.spec_json import embodiment_from_json, layout_from_json, statistics_from_json
+from rtx.typed_json import from_json
 
 FORMAT = 5
 MANIFEST = "manifest.json"
@@ -167,10 +167,10 @@ class PreparedSet:
             version=manifest["version"],
             source=directory,
             fingerprint=fingerprint,
-            embodiment=embodiment_from_json(manifest["embodiment"]),
-            statistics=statistics_from_json(manifest["statistics"]),
+            embodiment=from_json(Embodiment, manifest["embodiment"], "embodiment"),
+            statistics=from_json(Statistics, manifest["statistics"], "statistics"),
             images=manifest["images"],
-            layout=layout_from_json(manifest["layout"]),
+            layout=from_json(Layout, manifest["layout"], "layout"),
             choices=manifest["choices"],
             unsettled=manifest["unsettled"],
             counts=manifest["counts"],

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from rtx.errors import UserError, unknown_name
+from rtx.errors import UserError, look_up
 from rtx.models.protocol import Model
 from rtx.models.rt1.config import RT1Config
 from rtx.models.rt1.model import RT1
@@ -64,9 +64,7 @@ def model_from_json(data: Mapping[str, Any]) -> Model:
     missing = {"family", "config"} - set(data)
     if missing:
         raise UserError(f"model description lacks {', '.join(sorted(missing))}; expected an object with family and config")
-    if data["family"] not in FAMILIES:
-        raise unknown_name("model family", str(data["family"]), FAMILIES)
-    family = FAMILIES[data["family"]]
+    family = look_up("model family", str(data["family"]), FAMILIES)
     config = from_json(family.config, data["config"], f"the config of model family {data['family']}")
     return family.build(config)
 

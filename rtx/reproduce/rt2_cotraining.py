@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtx.errors import unknown_name
+from rtx.errors import look_up
 from rtx.eval.suite import Suite
 from rtx.files import atomic
 from rtx.reproduce.questions import answered, held_out
@@ -102,18 +102,12 @@ PRESETS: Mapping[str, Preset] = {
 }  # fmt: skip
 
 
-def find_preset(name: str) -> Preset:
-    if name not in PRESETS:
-        raise unknown_name("preset", name, PRESETS)
-    return PRESETS[name]
-
-
 def rt2_cotraining(out: Path, *, preset: str = "default", num_workers: int = 2) -> str:
     """Runs what is not done yet and returns the table and where the page is.
 
     Raises UserError if `out` holds the experiment in another size, WorldError as the stages do.
     """
-    plan = find_preset(preset)
+    plan = look_up("preset", preset, PRESETS)
     claim(out / "experiment.json", NAME, {"preset": preset, **dataclasses.asdict(plan)})
     stages = Stages(out / "stages.json")
     _make_data(out, plan, stages, num_workers)

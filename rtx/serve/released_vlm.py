@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rtx.errors import UserError, unknown_name
+from rtx.errors import UserError, look_up
 from rtx.models.vla.action_tokens import paligemma_ids
 from rtx.models.vla.config import PaliGemmaConfig
 from rtx.models.vla.gemma import GemmaConfig, gemma2_2b, gemma2_9b, gemma2_27b, gemma_2b
@@ -36,12 +36,11 @@ _SET = "pictures"
 
 def released_config(size: str, *, pixels: int = 224) -> PaliGemmaConfig:
     """The config of a published size (`SIZES`), for pictures of so many pixels (`PIXELS`)."""
-    if size not in SIZES:
-        raise unknown_name("PaliGemma", size, SIZES)
+    language = look_up("PaliGemma", size, SIZES)
     if pixels not in PIXELS:
         raise UserError(f"PaliGemma was published for pictures of {', '.join(map(str, PIXELS))} pixels, not {pixels}")
     return PaliGemmaConfig(
-        image_size=(pixels, pixels), vision=so400m(), language=SIZES[size](), compute_dtype="bfloat16",
+        image_size=(pixels, pixels), vision=so400m(), language=language(), compute_dtype="bfloat16",
         action_ids=paligemma_ids(), text_length=64,
     )  # fmt: skip
 

@@ -20,8 +20,6 @@ from rtx.spec import Contract, dim_names
 from rtx.train.config import TrainConfig
 
 _MAX_STEPS = 1 << 16  # of each data set, evenly spaced: quantiles of so many are exact to a fraction of a bin
-
-
 _MAX_CHUNKS = 1 << 13  # of all data sets together: counting pairs takes seconds, and more chunks hardly find others
 
 

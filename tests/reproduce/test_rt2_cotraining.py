@@ -17,7 +17,6 @@ from rtx.reproduce.rt2_cotraining import (
     RUNS,
     TEXT_LENGTH,
     VLM,
-    find_preset,
     model_config,
     train_config,
 )
@@ -25,7 +24,7 @@ from rtx.reproduce.rt2_cotraining import (
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_trainings_differ_in_start_and_questions_only(tmp_path, preset):
-    plan = find_preset(preset)
+    plan = PRESETS[preset]
     scratch, robot, both = (train_config(tmp_path, plan, 1, run) for run in RUNS)
     vlm = train_config(tmp_path, plan, 1, VLM)
     assert vlm.train.start == str(tmp_path / "runs" / str(plan.vlm_of(1)) / "first")
@@ -54,7 +53,7 @@ def test_every_word_is_one_piece_and_every_text_fits():
     texts += ["left", "right", "away", "closer", "left away", "right closer", "here", "yes", "no"]
     made = VLATokenizer.from_texts(texts, size=NUM_PIECES, text_length=TEXT_LENGTH, answer_length=ANSWER_LENGTH)
     assert made.size <= NUM_PIECES
-    assert model_config(find_preset("short")).language.vocab == NUM_PIECES + NUM_BINS
+    assert model_config(PRESETS["short"]).language.vocab == NUM_PIECES + NUM_BINS
     for kind, longest in (
         ("instruction", "move to the orange cube"),
         ("question", "is the orange cube to the left or to the right of the purple cube?"),

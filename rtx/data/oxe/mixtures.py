@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepared import MANIFEST, PreparedSet
-from rtx.errors import UserError, unknown_name
+from rtx.errors import UserError, look_up, unknown_name
 
 _LONG = "_converted_externally_to_rlds"
 
@@ -76,9 +76,7 @@ MIXTURES: Mapping[str, NamedMixture] = {
 
 def find_mixture(name: str) -> NamedMixture:
     """Raises UserError with the nearest names."""
-    if name not in MIXTURES:
-        raise unknown_name("mixture", name, MIXTURES)
-    return MIXTURES[name]
+    return look_up("mixture", name, MIXTURES)
 
 
 def open_mixture(

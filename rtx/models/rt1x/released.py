@@ -15,9 +15,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import serialization
 
 from rtx.errors import UserError, WorldError
+from rtx.models.flax_file import read_msgpack
 from rtx.models.protocol import Variables
 from rtx.models.rt1x.config import RT1XConfig
 from rtx.models.rt1x.model import RT1X
@@ -88,11 +88,11 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not path.exists():
         raise UserError(f"no such file or folder: {path}; expected the released checkpoint")
     if path.is_file():
-        return _read_msgpack(path)
+        return read_msgpack(path)
     if any((path / mark).exists() for mark in _ORBAX_MARKS):
         return _read_orbax(path)
     if (path / "checkpoint").is_file():
-        return _read_msgpack(path / "checkpoint")
+        return read_msgpack(path / "checkpoint")
     inside = sorted(p for p in path.iterdir() if p.is_dir() and any((p / mark).exists() for mark in _ORBAX_MARKS))
     if len(inside) != 1:
         names = ", ".join(sorted(p.name for p in path.iterdir())[:10]) or "nothing"
@@ -101,16 +101,6 @@ def _read(path: Path) -> Mapping[str, Any]:
             f"(with {' or '.join(_ORBAX_MARKS)}); it has {names}"
         )
     return _read(inside[0])
-
-
-def _read_msgpack(path: Path) -> Mapping[str, Any]:
-    try:
-        tree = serialization.msgpack_restore(path.read_bytes())
-    except (ValueError, TypeError, KeyError) as error:  # what msgpack and numpy raise for bytes that are none of theirs
-        raise WorldError(f"{path}: not a Flax MessagePack checkpoint, or a damaged one: {error}") from error
-    if not isinstance(tree, Mapping):
-        raise WorldError(f"{path}: holds a {type(tree).__name__}, expected a tree with {' and '.join(_COLLECTIONS)}")
-    return tree
 
 
 def _read_orbax(path: Path) -> Mapping[str, Any]:

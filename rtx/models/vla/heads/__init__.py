@@ -10,7 +10,7 @@ the loss nor the network. Heads compute in float32.
 
 from __future__ import annotations
 
-from rtx.errors import unknown_name
+from rtx.errors import look_up
 from rtx.models.vla.heads.diffusion import DiffusionHead
 from rtx.models.vla.heads.flow import FlowHead
 from rtx.models.vla.heads.l1 import L1Head
@@ -23,9 +23,7 @@ HEADS: dict[str, type[Head]] = {"l1": L1Head, "diffusion": DiffusionHead, "flow"
 
 def build_head(name: str, *, chunk: int, action_dims: int, width: int = 256) -> Head:
     """An unbound head; `width` is that of its hidden layers. Raises UserError for an unknown name."""
-    if name not in HEADS:
-        raise unknown_name("action head", name, HEADS)
-    return HEADS[name](chunk=chunk, action_dims=action_dims, width=width)
+    return look_up("action head", name, HEADS)(chunk=chunk, action_dims=action_dims, width=width)
 
 
 __all__ = ["HEADS", "DiffusionHead", "FlowHead", "Head", "L1Head", "build_head"]

@@ -18,9 +18,9 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from flax import serialization
 
 from rtx.errors import UserError, WorldError
+from rtx.models.flax_file import read_msgpack
 
 _ROOTS = ("optimizer/target/", "target/", "params/")
 """What the parameters may lie below."""
@@ -45,7 +45,7 @@ def read_tree(path: Path) -> dict[str, Any]:
     file = path / "checkpoint" if path.is_dir() else path
     if not file.is_file():
         raise UserError(f"no such file: {file}; expected a T5X checkpoint's folder, its `checkpoint`, or a tree as .npz")
-    return parameters_of(_npz(file) if file.suffix == ".npz" else dict(_leaves(_msgpack(file), "", file.parent)))
+    return parameters_of(_npz(file) if file.suffix == ".npz" else dict(_leaves(read_msgpack(file), "", file.parent)))
 
 
 def parameters_of(arrays: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,16 +84,6 @@ class _Member:
                 return np.lib.format.read_array(member, allow_pickle=False)
         except (ValueError, OSError, zipfile.BadZipFile) as error:
             raise WorldError(f"{self.path}: {self.name} is damaged: {error}") from error
-
-
-def _msgpack(path: Path) -> Mapping[str, Any]:
-    try:
-        tree = serialization.msgpack_restore(path.read_bytes())
-    except (ValueError, TypeError, KeyError) as error:  # what msgpack and numpy raise for bytes that are none of theirs
-        raise WorldError(f"{path}: not a Flax MessagePack file, or a damaged one: {error}") from error
-    if not isinstance(tree, Mapping):
-        raise WorldError(f"{path}: holds a {type(tree).__name__}, expected a tree of arrays")
-    return tree
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str, folder: Path) -> Iterator[tuple[str, Any]]:
