@@ -114,25 +114,31 @@ def training_steps(config: RT1XConfig, variables: Any, size: int, at_once: int) 
         labels = actions.encode(config, batch.action)
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), kept["batch_stats"]
 
-    def step(loss_of: Any, variables: Any, opt_state: Any, batch: Batch) -> Any:
-        params, grad = variables["params"], jax.value_and_grad(loss_of, has_aux=True)
+    def part(loss_of: Any, params: Any, so_far: Any, windows: Batch) -> Any:
+        (loss, stats), grads = jax.value_and_grad(loss_of, has_aux=True)(params, so_far[1], windows)
+        return (jax.tree.map(jnp.add, so_far[0], grads), stats), loss
 
-        def part(so_far: Any, windows: Batch) -> Any:
-            (loss, stats), grads = grad(params, so_far[1], windows)
-            return (jax.tree.map(jnp.add, so_far[0], grads), stats), loss
+    def update(params: Any, total: Any, opt_state: Any) -> Any:
+        updates, opt_state = adam.update(jax.tree.map(lambda x: x * (at_once / size), total), opt_state)
+        return optax.apply_updates(params, updates), opt_state
 
-        parts = jax.tree.map(lambda x: x.reshape(size // at_once, at_once, *x.shape[1:]), batch)
-        begin = (jax.tree.map(jnp.zeros_like, params), variables["batch_stats"])
-        (total, stats), losses = jax.lax.scan(part, begin, parts)
-        loss, grads = losses.mean(), jax.tree.map(lambda x: x * (at_once / size), total)
-        updates, opt_state = adam.update(grads, opt_state)
-        return loss, {"params": optax.apply_updates(variables["params"], updates), "batch_stats": stats}, opt_state
+    params, stats = variables["params"], variables["batch_stats"]
+    begin = (jax.tree.map(jnp.zeros_like, params), stats)
+    parts = [jax.tree.map(lambda x: x[i : i + at_once], batch) for i in range(0, size, at_once)]  # noqa: B023 (used at once)
+    finish = compiled(update, params, begin[0], start)
+
+    def step(program: Any) -> Any:  # rounds in Python: XLA on a CPU gives the inside of its own loop one core
+        so_far, losses = begin, []
+        for windows in parts:
+            so_far, loss = program(params, so_far, windows)
+            losses.append(loss)
+        return losses, so_far[1], finish(params, so_far[0], start)
 
     programs = {
-        name: compiled(partial(step, loss), variables, start, batch) for name, loss in (("ours", ours_of), ("plain", plain_of))
+        name: compiled(partial(part, loss), params, begin, parts[0]) for name, loss in (("ours", ours_of), ("plain", plain_of))
     }
-    report_flops(programs, times=size // at_once)
-    return {name: partial(program, variables, start, batch) for name, program in programs.items()}
+    report_flops(programs, times=len(parts))
+    return {name: partial(step, program) for name, program in programs.items()}
 
 
 def compiled(function: Callable[..., Any], *args: Any) -> Any:
@@ -140,7 +146,7 @@ def compiled(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def report_flops(programs: Mapping[str, Any], times: int = 1) -> None:
-    """`times`: a loop goes round; XLA counts its inside once."""
+    """`times` that each runs in a step."""
     for name, program in programs.items():
         flops, scratch = times * program.cost_analysis()["flops"], program.memory_analysis().temp_size_in_bytes
         print(f"  {name:6} {flops / 1e9:8,.1f} GFLOP counted by XLA, {scratch / 1e9:.1f} GB of scratch")
@@ -155,6 +161,7 @@ def compare(title: str, programs: Mapping[str, Program], repeats: int) -> None:
             jax.block_until_ready(program())
             clock[name].append(time.perf_counter() - wall)
             processor[name].append(time.process_time() - cpu)
+            print(f"    {name}: {clock[name][-1]:,.1f} s", flush=True)
     print(f"{title}, median of {repeats}")
     for unit, times in (("clock", clock), ("processor", processor)):
         median = {name: float(np.median(values)) for name, values in times.items()}
