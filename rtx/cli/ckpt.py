@@ -12,7 +12,7 @@ from rtx.errors import WorldError
 def add_ckpt(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, run, text in (
-        ("verify", _verify, "check every file of a checkpoint against its manifest"),
+        ("verify", _verify, "check every file of a checkpoint, or of all those of a run, against its manifest"),
         ("info", _info, "what a checkpoint holds: robots, cameras, model, step"),
     ):
         verb(verbs, name, run, text).add_argument("checkpoint", type=Path, help="run folder or checkpoint")
@@ -97,16 +97,15 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _verify(args: argparse.Namespace) -> None:
-    from rtx.train.checkpoint import open_checkpoint, steps, verify
+    from rtx.train.checkpoint import open_checkpoint, steps, verify_text
 
     root = next((folder for folder in (args.checkpoint / "checkpoints", args.checkpoint) if steps(folder)), None)
     if root is None:  # one checkpoint, or none: opening it says what is wrong
         print(f"sound: {open_checkpoint(args.checkpoint).path}")
         return
-    problems = {root / str(step): verify(root / str(step)) for step in steps(root)}
-    for folder, found in problems.items():
-        print("\n".join([f"{'damaged' if found else 'sound'}: {folder}", *(f"  {line}" for line in found)]))
-    if any(problems.values()):
+    text, num_damaged = verify_text(root)
+    print(text)
+    if num_damaged:
         raise WorldError(f"damaged checkpoints in {root}; training and serving pass them over while a sound one is there")
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from rtx.cli import EXIT_USER, main
+from rtx.cli import EXIT_USER, EXIT_WORLD, main
 from rtx.errors import UserError
 from rtx.serve.policy import load_policy
 from tests.data.test_sentence_encoder import saved_model
 from tests.models.rt1x.test_released import nested, random_leaves, released_leaves, write_msgpack
 from tests.serve.frames import seen
+from tests.train.checkpoints import flip, save
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,22 @@ def test_wrong_input_is_one_sentence(arguments, message, tmp_path: Path, monkeyp
         main(["ckpt", *arguments])
     assert exit_.value.code == EXIT_USER
     assert message in capsys.readouterr().err
+
+
+def test_verify_names_what_is_damaged(tmp_path: Path, capsys):
+    root = tmp_path / "run" / "checkpoints"
+    save(root, 1, 2)
+    main(["ckpt", "verify", str(tmp_path / "run")])
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[3:]] == ["sound", "sound"]
+    main(["ckpt", "verify", str(root / "1")])
+    assert capsys.readouterr().out == f"sound: {root / '1'}\n"
+    flip(root / "2" / "data.json")
+    with pytest.raises(SystemExit) as exit_:
+        main(["ckpt", "verify", str(tmp_path / "run")])
+    assert exit_.value.code == EXIT_WORLD
+    said = capsys.readouterr()
+    assert f"damaged: {root / '2' / 'data.json'}: contents differ" in said.out
+    assert "damaged checkpoints in" in said.err
 
 
 @pytest.mark.slow

@@ -182,3 +182,25 @@ def test_open_a_damaged_step_is_an_error(tmp_path):
     assert checkpoint.open_checkpoint(tmp_path).step == 1
     with pytest.raises(WorldError, match="sha256"):
         checkpoint.open_checkpoint(tmp_path, 2)
+
+
+def test_every_step_of_a_run_in_a_table(tmp_path):
+    save(tmp_path, 1, 2, 3, keep=3)
+    flip(arrays_file(tmp_path / "2"))
+    (tmp_path / "3" / "manifest.json").write_bytes(b"[]")
+    (tmp_path / "1.damaged-1").mkdir()
+    (tmp_path / ".saving-4").mkdir()
+    text, num_damaged = checkpoint.verify_text(tmp_path)
+    assert num_damaged == 2
+    lines = text.splitlines()
+    assert lines[0] == f"checkpoints in {tmp_path}"
+    assert lines[1].split() == ["step", "written", "files", "size", "state"]
+    assert [(line.split()[0], line.split()[-1]) for line in lines[3:6]] == [("3", "damaged"), ("2", "damaged"), ("1", "sound")]
+    files = len(read_json(tmp_path / "1" / "manifest.json")["files"])
+    assert lines[5].split()[3] == str(files)
+    assert lines[6:] == [
+        f"damaged: {tmp_path / '3' / 'manifest.json'}: not a manifest",
+        f"damaged: {arrays_file(tmp_path / '2')}: contents differ from the manifest's sha256",
+        f"set aside: {tmp_path / '1.damaged-1'}",
+        f"left by a kill, the next start removes it: {tmp_path / '.saving-4'}",
+    ]

@@ -28,7 +28,8 @@ The instants of a save and of a restore, by the function one is in, and what a k
       arrays           reading._read_arrays
 """
 
-from rtx.train.checkpoint.reading import Checkpoint, Restored, info_text, open_checkpoint, read_tokenizer, restore
+from rtx.train.checkpoint.describe import info_text, verify_text
+from rtx.train.checkpoint.reading import Checkpoint, Restored, open_checkpoint, read_tokenizer, restore
 from rtx.train.checkpoint.retention import sweep
 from rtx.train.checkpoint.side import SideFiles
 from rtx.train.checkpoint.sound import FORMAT, newest_sound, steps, verify
@@ -50,4 +51,5 @@ __all__ = [
     "steps",
     "sweep",
     "verify",
+    "verify_text",
 ]

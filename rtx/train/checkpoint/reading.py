@@ -17,7 +17,7 @@ from rtx.models.lora import LoRAConfig
 from rtx.spec import Contract
 from rtx.train import pytree
 from rtx.train.checkpoint.meeting import Meeting
-from rtx.train.checkpoint.side import SideFiles, read_code, read_side
+from rtx.train.checkpoint.side import SideFiles, read_side
 from rtx.train.checkpoint.sound import MANIFEST, newest_sound, steps, verify
 from rtx.train.checkpoint.writing import arrays_of
 from rtx.train.trainable import LORA, merged
@@ -155,28 +155,3 @@ def _read_variables(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _served_path(path: str) -> str:
     return "variables/params/" + path.removeprefix("ema/") if path.startswith("ema/") else path
-
-
-def info_text(checkpoint: Checkpoint) -> str:
-    """For people: what a checkpoint is and what it must be fed."""
-    contract = checkpoint.contract
-    count = pytree.num_elements(checkpoint.variables["params"])
-    height, width = contract.image_size
-    lines = [
-        f"checkpoint   {checkpoint.path}",
-        f"step         {checkpoint.step}",
-        f"model        {checkpoint.model.get('family')}, {count:,} parameters",
-        f"cameras      {', '.join(contract.roles)} at {height} x {width} ({contract.fit}), {contract.history} frame(s)",
-        f"actions      {contract.chunk} at once: {', '.join(contract.action.dim_names)}",
-        f"contract     {contract.fingerprint()}",
-        f"data         next sample {checkpoint.data_state.get('next_sample')}, {checkpoint.data_state.get('fingerprint')}",
-        f"code         {', '.join(f'{name} {version}' for name, version in read_code(checkpoint.path).items()) or 'not kept'}",
-        "robots",
-    ]
-    for name, embodiment in contract.embodiments.items():
-        statistics = contract.statistics[name]
-        lines.append(
-            f"  {name:24} {embodiment.control_hz:g} Hz, trained on {statistics.num_episodes} episodes, "
-            f"{statistics.action.count} steps (data {statistics.source})"
-        )
-    return "\n".join(lines)
