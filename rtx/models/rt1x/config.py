@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rtx.errors import UserError
+from rtx.models.remat import REMATS, Remat
 from rtx.spec import CAMERA_ROLES
 
 NUM_ACTION_TOKENS = 11
@@ -43,7 +44,7 @@ class RT1XConfig:
     dropout: float = 0.1  # of attention probabilities and of the feed-forward output
     compute_dtype: Literal["float32", "bfloat16"] = "float32"  # softmax, norms and loss are float32 always
 
-    remat: bool = False  # keep little of the image tokenizer and the attention for the gradient, and compute it again
+    remat: Remat = "none"  # what the backward pass keeps of a block of either network: `rtx.models.remat`
 
     # actions
     num_bins: int = 512
@@ -69,7 +70,7 @@ class RT1XConfig:
             problems.append(f"num_bins {self.num_bins} must be at least 3: the terminate token has three values")
         choices = {
             "grid": ("same", "tf"), "ffn": ("swiglu", "linear"), "compute_dtype": ("float32", "bfloat16"),
-            "rounding": ("nearest", "truncate"), "loss_over": ("all", "known"),
+            "rounding": ("nearest", "truncate"), "loss_over": ("all", "known"), "remat": REMATS,
         }  # fmt: skip
         return problems + [
             f"{n} {vars(self)[n]!r} must be one of {', '.join(c)}" for n, c in choices.items() if vars(self)[n] not in c

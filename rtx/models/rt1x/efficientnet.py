@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from rtx.models.remat import Remat, rematerialized
 from rtx.models.rt1.layers import FilmConditioning
 from rtx.models.rt1x.depthwise import Padding, depthwise
 
@@ -192,7 +193,7 @@ class EfficientNetWithFilm(nn.Module):
     depth: float
     grid: Grid
     drop_connect: float
-    remat: bool = False  # of a block keep its input only, and compute it again for the gradient
+    remat: Remat = "none"  # what of a block the backward pass keeps
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -200,7 +201,7 @@ class EfficientNetWithFilm(nn.Module):
         grid, dtype = self.grid, self.dtype
         x = Stem(scaled_channels(STEM_CHANNELS, self.width), grid, dtype=dtype, name="Stem_0")(x, train=train)
         stages = scaled_stages(self.width, self.depth)
-        block = nn.remat(MBConvBlock, static_argnums=(2,)) if self.remat else MBConvBlock
+        block = rematerialized(MBConvBlock, self.remat, static_argnums=(2,))
         for i, stage in enumerate(stages):
             rate = self.drop_connect * i / len(stages)
             x = block(stage, rate, grid, dtype=dtype, name=f"MBConvBlock_{i}")(x, train)

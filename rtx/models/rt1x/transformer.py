@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from rtx.models.layout import by_rows
+from rtx.models.remat import rematerialized
 from rtx.models.rt1.layers import Dense, HeadProjection
 from rtx.models.rt1x.config import NUM_ACTION_TOKENS, RT1XConfig
 
@@ -235,6 +236,6 @@ class Transformer(nn.Module):
             def layer(block: TransformerBlock, x: jax.Array, wanted: np.ndarray = wanted) -> jax.Array:
                 return block(x, places, wanted, train=train)
 
-            x = (nn.remat(layer) if cfg.remat else layer)(TransformerBlock(cfg, name=f"TransformerBlock_{i}"), x)
+            x = rematerialized(layer, cfg.remat)(TransformerBlock(cfg, name=f"TransformerBlock_{i}"), x)
         logits = Dense(cfg.num_bins, dtype=dtype, name="Dense_2")(x).astype(jnp.float32)
         return logits.reshape(b, num_steps, NUM_ACTION_TOKENS, cfg.num_bins)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rtx.errors import UserError
+from rtx.models.remat import REMATS, Remat
 from rtx.models.vla.fast import Merges, symbol_limit
 from rtx.models.vla.gemma import GemmaConfig
 from rtx.models.vla.t5 import T5Config
@@ -30,6 +31,7 @@ _CHOICES = {
     "bins": ("uniform", "quantile", "fast"),
     "head": ("tokens", "parallel", "l1", "diffusion", "flow"),
     "compute_dtype": ("float32", "bfloat16"),
+    "remat": REMATS,
 }
 
 
@@ -49,7 +51,7 @@ class VLAConfig:
     vision: ViTConfig
     language: GemmaConfig | T5Config
     compute_dtype: Literal["float32", "bfloat16"] = "float32"  # softmax, norms and loss are float32 always
-    remat: bool = False  # layers are computed again in the backward pass instead of being kept
+    remat: Remat = "dots"  # what the backward pass keeps of a layer, and does not compute again: `rtx.models.remat`
 
     num_bins: int = 256  # of an action dimension; with bins="fast" all tokens there are, symbols and merges
     bins: Literal["uniform", "quantile", "fast"] = "uniform"  # "fast": a chunk as frequencies, in as few tokens as it needs

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from rtx.models.remat import Remat
 from rtx.models.vla import gemma
 from rtx.models.vla.gemma import Gemma, GemmaConfig
 from rtx.models.vla.vit import ViT, ViTConfig
@@ -45,7 +46,7 @@ class DecoderOnly(nn.Module):
     vision: ViTConfig
     language: GemmaConfig
     dtype: DTypeLike = jnp.float32  # of the computation; parameters stay float32
-    remat: bool = False  # compute each layer again in the backward pass instead of keeping its insides
+    remat: Remat = "dots"  # what of a layer the backward pass keeps
 
     def setup(self) -> None:
         self.img = ViT(self.vision, features=self.language.width, dtype=self.dtype, remat=self.remat)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
+from rtx.models.remat import Remat
 from rtx.models.rt1.layers import Dense
 from rtx.models.vla import t5
 from rtx.models.vla.t5 import PAD, Cache, Decoder, Embedder, Encoder, T5Config
@@ -37,7 +38,7 @@ class EncoderDecoder(nn.Module):
     vision: ViTConfig
     language: T5Config
     dtype: DTypeLike = jnp.float32
-    remat: bool = False  # keep only what enters each layer, and compute the rest again in the backward pass
+    remat: Remat = "dots"  # what of a layer the backward pass keeps
 
     def setup(self) -> None:
         self.img = ViT(self.vision, dtype=self.dtype, remat=self.remat)

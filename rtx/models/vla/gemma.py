@@ -33,7 +33,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rtx.errors import UserError
 from rtx.models.layout import by_rows, looked_up
-from rtx.models.vla.vit import KEEP_PRODUCTS
+from rtx.models.remat import Remat, rematerialized
 
 EPSILON = 1e-6
 NEVER = -1e30
@@ -102,7 +102,7 @@ class Gemma(nn.Module):
 
     config: GemmaConfig
     dtype: DTypeLike = jnp.float32
-    remat: bool = False  # compute each layer again in the backward pass instead of keeping its insides
+    remat: Remat = "dots"  # what of a layer the backward pass keeps
 
     def setup(self) -> None:
         self.embedder = Embedder(self.config, self.dtype)
@@ -111,7 +111,7 @@ class Gemma(nn.Module):
             self.each = [Block(self.config, self.dtype, True, name=f"layers_{i}") for i in range(self.config.depth)]
             return
         self.each = []
-        block = nn.remat(Block, prevent_cse=False, policy=None if self.remat else KEEP_PRODUCTS)
+        block = rematerialized(Block, self.remat, prevent_cse=False)
         self.layers = nn.scan(
             block,
             variable_axes={"params": 0},

@@ -31,7 +31,7 @@ def pali_x_55b() -> PaLIConfig:
         vocab=MULTILINGUAL_VOCABULARY, width=4096, mlp=16_384, heads=16, head_dim=256, encoder_depth=50, decoder_depth=50,
         activation="silu",
     )  # fmt: skip
-    return PaLIConfig(vision=vit.vit_22b(), language=language, compute_dtype="bfloat16", remat=True)
+    return PaLIConfig(vision=vit.vit_22b(), language=language, compute_dtype="bfloat16", remat="layers")
 
 
 def pali_x_5b() -> PaLIConfig:
@@ -41,7 +41,7 @@ def pali_x_5b() -> PaLIConfig:
         vocab=MULTILINGUAL_VOCABULARY, width=2048, mlp=5120, heads=32, head_dim=64, encoder_depth=24, decoder_depth=24,
         activation="silu",
     )  # fmt: skip
-    return PaLIConfig(vision=vit.big_g(), language=language, compute_dtype="bfloat16", remat=True)
+    return PaLIConfig(vision=vit.big_g(), language=language, compute_dtype="bfloat16", remat="layers")
 
 
 def pali_3b() -> PaLIConfig:
@@ -54,7 +54,7 @@ def pali_3b() -> PaLIConfig:
         vocab=32_128, width=2048, mlp=5120, heads=32, head_dim=64, encoder_depth=24, decoder_depth=24, activation="silu"
     )
     return PaLIConfig(
-        history=2, num_bins=21, vision=vit.big_g(), language=language, compute_dtype="bfloat16", remat=True
+        history=2, num_bins=21, vision=vit.big_g(), language=language, compute_dtype="bfloat16", remat="layers"
     )  # fmt: skip
 
 
@@ -68,14 +68,14 @@ def palm_e_12b() -> PaliGemmaConfig:
     language = GemmaConfig(
         vocab=256_000, width=4096, depth=32, mlp=16_384, heads=16, kv_heads=1, head_dim=256, query_scale=256**-0.5
     )
-    return PaliGemmaConfig(vision=vit.vit_e(), language=language, compute_dtype="bfloat16", remat=True)
+    return PaliGemmaConfig(vision=vit.vit_e(), language=language, compute_dtype="bfloat16", remat="layers")
 
 
 def paligemma_3b() -> PaliGemmaConfig:
     """PaliGemma 3B at 224 pixels (arXiv 2407.07726), whose weights are public."""
-    return PaliGemmaConfig(vision=vit.so400m(), language=gemma.gemma_2b(), compute_dtype="bfloat16", remat=True)
+    return PaliGemmaConfig(vision=vit.so400m(), language=gemma.gemma_2b(), compute_dtype="bfloat16", remat="layers")
 
 
 def paligemma2_3b() -> PaliGemmaConfig:
     """PaliGemma 2 3B at 224 pixels (arXiv 2412.03555), whose weights are public."""
-    return PaliGemmaConfig(vision=vit.so400m(), language=gemma.gemma2_2b(), compute_dtype="bfloat16", remat=True)
+    return PaliGemmaConfig(vision=vit.so400m(), language=gemma.gemma2_2b(), compute_dtype="bfloat16", remat="layers")

@@ -29,6 +29,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rtx.errors import UserError
 from rtx.models.layout import by_rows, looked_up
+from rtx.models.remat import Remat, rematerialized
 from rtx.models.rt1.layers import Dense
 from rtx.models.vla.relative_positions import RelativePositions
 
@@ -187,7 +188,7 @@ class Encoder(nn.Module):
 
     config: T5Config
     dtype: DTypeLike = jnp.float32
-    remat: bool = False
+    remat: Remat = "dots"
 
     @nn.compact
     def __call__(self, x: Float[Array, "b s d"], valid: Bool[Array, "b s"]) -> Float[Array, "b s d"]:
@@ -261,7 +262,7 @@ class Decoder(nn.Module):
 
     config: T5Config
     dtype: DTypeLike = jnp.float32
-    remat: bool = False
+    remat: Remat = "dots"
 
     def setup(self) -> None:
         cfg = self.config
@@ -394,9 +395,9 @@ def _written(old: KeysValues, new: KeysValues, index: Int[Array, ""]) -> KeysVal
     return KeysValues(*(jax.lax.dynamic_update_slice_in_dim(a, b, index, axis=-2) for a, b in zip(old, new, strict=True)))
 
 
-def _stacked(layer: type[nn.Module], depth: int, *, in_axes: tuple[Any, ...], remat: bool) -> Any:
+def _stacked(layer: type[nn.Module], depth: int, *, in_axes: tuple[Any, ...], remat: Remat) -> Any:
     """`layer` repeated over parameters stacked on axis 0. `in_axes` of the arguments after the carry: 0, or `_SHARED`."""
-    once = nn.remat(layer, prevent_cse=False) if remat else layer
+    once = rematerialized(layer, remat, prevent_cse=False)
     return nn.scan(once, variable_axes={"params": 0}, split_rngs={"params": True}, in_axes=in_axes, length=depth)
 
 

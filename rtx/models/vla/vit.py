@@ -20,13 +20,10 @@ from jaxtyping import Array, Float, UInt8
 
 from rtx.errors import UserError
 from rtx.models.layout import by_rows
+from rtx.models.remat import Remat, rematerialized
 from rtx.models.rt1.layers import Dense
 
 EPSILON = 1e-6
-
-KEEP_PRODUCTS = jax.checkpoint_policies.dots_saveable
-"""What the backward pass keeps without `remat`: results of matrix products. What lies between is cheaper to compute again than
-to store in a stack and fetch (a ViT's gradient on a CPU: 73 ms instead of 107)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +77,7 @@ class ViT(nn.Module):
     config: ViTConfig
     features: int | None = None
     dtype: DTypeLike = jnp.float32
-    remat: bool = False  # compute each layer again in the backward pass instead of keeping its insides
+    remat: Remat = "dots"  # what of a layer the backward pass keeps
 
     @nn.compact
     def __call__(self, pictures: UInt8[Array, "n h w 3"]) -> Float[Array, "n s d"]:
@@ -121,11 +118,11 @@ class Encoder(nn.Module):
 
     config: ViTConfig
     dtype: DTypeLike
-    remat: bool
+    remat: Remat
 
     @nn.compact
     def __call__(self, x: Float[Array, "n s d"]) -> Float[Array, "n s d"]:
-        block = nn.remat(EncoderBlock, prevent_cse=False, policy=None if self.remat else KEEP_PRODUCTS)
+        block = rematerialized(EncoderBlock, self.remat, prevent_cse=False)
         layers = nn.scan(block, variable_axes={"params": 0}, split_rngs={"params": True}, length=self.config.depth)
         x, _ = layers(self.config, self.dtype, name="encoderblock")(x, None)
         return layer_norm(self.config, self.dtype, "encoder_norm")(x)

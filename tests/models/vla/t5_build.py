@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rtx.models.remat import Remat
 from rtx.models.vla.encoder_decoder import EncoderDecoder
 from rtx.models.vla.t5 import T5Config
 from rtx.models.vla.weights import safetensors
@@ -24,7 +25,7 @@ def inputs() -> tuple[jax.Array, ...]:
     return tuple(jnp.asarray(array) for array in (tiny.pictures(), tiny.PICTURE_MASK, tiny.PROMPT, tiny.ANSWER))
 
 
-def network(config: T5Config, *, remat: bool = False) -> EncoderDecoder:
+def network(config: T5Config, *, remat: Remat = "none") -> EncoderDecoder:
     return EncoderDecoder(tiny.VISION, config, remat=remat)
 
 

@@ -141,7 +141,7 @@ def test_remat_gives_the_same_loss_and_gradients():
         net = network("gemma2", remat=remat)
         return jax.jit(jax.value_and_grad(lambda p: jnp.square(net.apply(p, *inputs)).mean()))(params)
 
-    plain, again = gradients(False), gradients(True)
+    plain, again = gradients("none"), gradients("layers")
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-4), plain, again)
 
 
