@@ -25,7 +25,8 @@ Variables = Mapping[str, Any]
 
 Metrics = Mapping[str, jax.Array]
 """Float32: scalars over the batch, or `[b]`, one value a row. NaN = the batch, or the row, has nothing of the kind (a question
-has no action to be right about): means leave it out, with its weight. Means of rows are taken overall and per data set.
+has no action to be right about): means leave it out, with its weight. Means of rows are taken overall and per data set; the
+"loss" of rows per data set only, because the step adds up the loss itself.
 
 "tokens", scalar or `[b]`: what the loss is a mean over. Rows count by it, and groups of a batch that go through the model one
 after the other; of models without it, by valid action entries."""

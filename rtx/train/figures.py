@@ -18,7 +18,8 @@ from jaxtyping import Array, Float, Int
 from rtx.models.protocol import Metrics
 from rtx.spec import Batch
 
-_NOT_MEANS = ("tokens", "loss")  # counted, and added up by the step itself
+_COUNTS = "tokens"
+_ADDED_UP = "loss"  # by the step itself, as it adds up gradients: of its rows only the data sets are told
 
 
 class Sums(NamedTuple):
@@ -61,13 +62,14 @@ def of_step(metrics: Sequence[Metrics], groups: Sequence[Batch], num_sets: int) 
     sets: dict[str, Sums] = {}
     for name in metrics[0]:
         values = [one[name] for one in metrics]
-        if name in _NOT_MEANS:
+        if name == _COUNTS or (name == _ADDED_UP and values[0].ndim == 0):
             continue
         if values[0].ndim == 0:
             found[name] = values[0] if len(values) == 1 else _mean(jnp.stack(values), jnp.stack([w.sum() for w in weights]))
             continue
         rows, of_rows = jnp.concatenate(values), jnp.concatenate(weights)
-        found[name] = _mean(rows, of_rows)
+        if name != _ADDED_UP:
+            found[name] = _mean(rows, of_rows)
         if num_sets:
             sets[name] = sums_per_set(rows, of_rows, jnp.concatenate([group.embodiment for group in groups]), num_sets)
     return {**found, "sets": sets} if sets else found

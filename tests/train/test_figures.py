@@ -23,12 +23,14 @@ def batch(embodiment):
 
 
 def test_rows_of_groups_are_added_up_by_tokens_and_data_set():
-    first = {"accuracy": jnp.array([1.0, NAN]), "tokens": jnp.array([2.0, 8.0]), "loss": jnp.float32(1.0)}
-    second = {"accuracy": jnp.array([0.0, 0.5]), "tokens": jnp.array([2.0, 4.0]), "loss": jnp.float32(2.0)}
+    first = {"accuracy": jnp.array([1.0, NAN]), "tokens": jnp.array([2.0, 8.0]), "loss": jnp.array([1.0, 2.0])}
+    second = {"accuracy": jnp.array([0.0, 0.5]), "tokens": jnp.array([2.0, 4.0]), "loss": jnp.array([3.0, 4.0])}
     found = figures.of_step([first, second], [batch([0, 1]), batch([0, 2])], 3)
     assert float(found["accuracy"]) == pytest.approx((2 * 1 + 4 * 0.5) / 8)
     assert float(found["tokens"]) == 16
     assert "loss" not in found, "the step adds it up"
+    np.testing.assert_allclose(found["sets"]["loss"].total, [2 * 1 + 2 * 3, 8 * 2, 4 * 4])
+    np.testing.assert_allclose(found["sets"]["loss"].weight, [4, 8, 4])
     np.testing.assert_allclose(found["sets"]["accuracy"].total, [2, 0, 2])
     np.testing.assert_allclose(found["sets"]["accuracy"].weight, [4, 0, 4])
 

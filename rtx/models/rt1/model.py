@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from rtx.errors import UserError
 from rtx.models.action_tokens import UniformTokenizer
 from rtx.models.protocol import AxisRules, Metrics, Variables
+from rtx.models.rows import mean_of_rows
 from rtx.models.rt1.config import RT1Config
 from rtx.models.rt1.network import RT1Network
 from rtx.spec import Batch
@@ -47,13 +48,14 @@ class RT1:
     def loss(
         self, variables: Variables, batch: Batch, rng: jax.Array, *, train: bool
     ) -> tuple[Float[Array, ""], Metrics, Variables]:
-        """Cross-entropy (nats) per valid action entry. Metrics: token accuracy; decoded errors in model space."""
+        """Cross-entropy (nats) per valid action entry. Metrics are of rows, `[b]`: it, token accuracy, decoded errors in model
+        space."""
         logits = self.logits(variables, batch, rng, train=train)
         action, valid = jnp.asarray(batch.action), jnp.asarray(batch.action_mask).astype(jnp.float32)
         labels = soft_labels(self.config, self.tokenizer, action)
         entropy = -jnp.sum(labels * jax.nn.log_softmax(logits), axis=-1)
         loss = _mean(entropy, valid)
-        return loss, self._metrics(logits, action, valid) | {"loss": loss}, {}
+        return loss, self._metrics(logits, action, valid) | {"loss": mean_of_rows(entropy, valid)}, {}
 
     def act(self, variables: Variables, batch: Batch, rng: jax.Array) -> Float[Array, "b k a"]:
         """The most likely action; `rng` is unused (RT-1 does not sample)."""
@@ -79,10 +81,10 @@ class RT1:
         error = jnp.abs(decode(self.config, self.tokenizer, logits) - jnp.clip(action, -1.0, 1.0))
         categorical = jnp.asarray(_categorical(self.config))
         return {
-            "accuracy": _mean(hit, valid),
-            "categorical_accuracy": _mean(hit, valid * categorical),
-            "l1": _mean(error, valid * ~categorical),
-            "l1_first": _mean(error[:, 0], (valid * ~categorical)[:, 0]),  # of the action executed next
+            "accuracy": mean_of_rows(hit, valid),
+            "categorical_accuracy": mean_of_rows(hit, valid * categorical),
+            "l1": mean_of_rows(error, valid * ~categorical),
+            "l1_first": mean_of_rows(error[:, 0], (valid * ~categorical)[:, 0]),  # of the action executed next
         }
 
 

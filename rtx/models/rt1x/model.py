@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from rtx.errors import UserError
 from rtx.models.protocol import AxisRules, Memory, Metrics, Variables
+from rtx.models.rows import mean_of_rows
 from rtx.models.rt1x import actions
 from rtx.models.rt1x.config import RT1XConfig
 from rtx.models.rt1x.network import RT1XNetwork
@@ -54,7 +55,8 @@ class RT1X:
     def loss(
         self, variables: Variables, batch: Batch, rng: jax.Array, *, train: bool
     ) -> tuple[Float[Array, ""], Metrics, Variables]:
-        """Cross-entropy (nats) per token, over all tokens or over known ones (`loss_over`). Metrics are over known ones."""
+        """Cross-entropy (nats) per token, over all tokens or over known ones (`loss_over`). Metrics are of rows, `[b]`: it,
+        and others over known ones."""
         action, mask = jnp.asarray(batch.action), jnp.asarray(batch.action_mask)
         num_steps = action.shape[1]
         logits, stats = self.logits(variables, batch, rng, num_steps=num_steps, train=train)
@@ -62,9 +64,9 @@ class RT1X:
         labels = jnp.where(is_real, actions.encode(self.config, action), actions.still_tokens(self.config))
         entropy = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], -1)[..., 0]
         known = actions.known_tokens(mask).astype(jnp.float32)
-        loss = _mean(entropy, jnp.ones_like(known) if self.config.loss_over == "all" else known)
-        metrics = self._metrics(logits, labels, known, action, mask) | {"loss": loss}
-        return loss, metrics, {"batch_stats": stats}
+        counted = jnp.ones_like(known) if self.config.loss_over == "all" else known
+        metrics = self._metrics(logits, labels, known, action, mask) | {"loss": mean_of_rows(entropy, counted)}
+        return _mean(entropy, counted), metrics, {"batch_stats": stats}
 
     def act(self, variables: Variables, batch: Batch, rng: jax.Array) -> Float[Array, "b k a"]:
         """The most likely action after the last frame; `rng` is unused (RT-1 does not sample)."""
@@ -120,9 +122,9 @@ class RT1X:
         moves = np.arange(self.config.action_dims) != 7  # all but terminate
         hit = (best == labels).astype(jnp.float32)
         return {
-            "accuracy": _mean(hit, known),
-            "accuracy_last": _mean(hit[:, -1], known[:, -1]),  # of the action executed next
-            "l1": _mean(error, mask.astype(jnp.float32) * moves),
+            "accuracy": mean_of_rows(hit, known),
+            "accuracy_last": mean_of_rows(hit[:, -1], known[:, -1]),  # of the action executed next
+            "l1": mean_of_rows(error, mask.astype(jnp.float32) * moves),
         }
 
 

@@ -57,11 +57,3 @@ def _piece(logits_of: Logits, hidden: Array, labels: Array) -> tuple[Array, Arra
     logits = logits_of(hidden)
     chosen = jnp.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
     return jax.nn.logsumexp(logits, axis=-1) - chosen, jnp.argmax(logits, axis=-1) == labels
-
-
-def mean_of_rows(value: Array, weight: Array) -> Float[Array, " b"]:
-    """Weighted mean of each row, float32; NaN where a row has nothing of the kind."""
-    axes = tuple(range(1, value.ndim))
-    weight = weight.astype(jnp.float32)
-    total = jnp.sum(jnp.where(weight > 0, value.astype(jnp.float32) * weight, 0.0), axes)
-    return jnp.where(jnp.any(weight > 0, axes), total / jnp.maximum(jnp.sum(weight, axes), 1.0), jnp.nan)

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from rtx.errors import UserError
 from rtx.models.protocol import AxisRules, Metrics, Variables
+from rtx.models.rows import mean_of_rows
 from rtx.models.vla import decoder_only, encoder_decoder, fast_answers, inputs
 from rtx.models.vla.action_tokens import BinnedActions
 from rtx.models.vla.config import PaliGemmaConfig, VLAConfig
@@ -37,7 +38,7 @@ from rtx.models.vla.decode import (
 )
 from rtx.models.vla.fast import FastActions
 from rtx.models.vla.heads import Head, build_head
-from rtx.models.vla.loss import cross_entropy, mean_of_rows
+from rtx.models.vla.loss import cross_entropy
 from rtx.spec import Batch
 
 HEAD = "action_head"
@@ -83,9 +84,9 @@ class VLA:
         """Cross-entropy (nats) per token that is to be said; of a head of numbers, its loss per known action entry among them.
 
         Metrics are of rows, `[b]`: "accuracy" and "l1" of known action entries, chosen as when acting but after the true ones;
-        "accuracy_text" of answers and plans, out of the whole vocabulary; "tokens", what the loss is a mean over. NaN where a
-        row has nothing of the kind. FAST: accuracy of its tokens, and no "l1", for one other token makes another chunk; the
-        loss is NaN for a batch that was not `spelled`.
+        "accuracy_text" of answers and plans, out of the whole vocabulary; "tokens", what the loss is a mean over; "loss". NaN
+        where a row has nothing of the kind. FAST: accuracy of its tokens, and no "l1", for one other token makes
+        another chunk; the loss is NaN for a batch that was not `spelled`.
         """
         cfg = self.config
         seen, there, prompt = self._read(batch)
@@ -106,7 +107,8 @@ class VLA:
         # Only FAST can lack its tokens: a robot that has nothing to say must not teach that there is nothing.
         is_mute = inputs.is_robot(batch) & ~jnp.any(answer.known, axis=1)
         loss = jnp.where(jnp.any(is_mute), jnp.nan, total.sum() / jnp.maximum(tokens.sum(), 1.0))
-        return loss, {**metrics, "tokens": tokens, "loss": loss}, {}
+        of_rows = jnp.where(tokens > 0, total / jnp.maximum(tokens, 1.0), jnp.nan)
+        return loss, {**metrics, "tokens": tokens, "loss": of_rows}, {}
 
     def act(self, variables: Variables, batch: Batch, rng: jax.Array, *, temperature: float = 0.0) -> Float[Array, "b k a"]:
         """The likeliest action; sampled with `rng` above temperature 0, and always by heads that sample. NaN for a plan that

@@ -71,7 +71,7 @@ def test_computing_again_for_the_gradient_changes_nothing(variables: Variables) 
 
         return jax.jit(jax.grad(loss))(variables["params"])
 
-    once, again = gradient(config), gradient(dataclasses.replace(config, remat=True))
+    once, again = gradient(config), gradient(dataclasses.replace(config, remat="layers"))
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), again, once)
 
 
@@ -157,7 +157,7 @@ def test_loss_over_all_tokens_or_known_ones(variables: Variables) -> None:
     models = [RT1X(dataclasses.replace(CONFIG, loss_over=over)) for over in ("all", "known")]
     both = jax.jit(lambda *args: [model.loss(*args, train=False)[:2] for model in models])(variables, batch, RNG)
     for (loss, metrics), expected in zip(both, (nats.mean(), nats[1:, :8].mean()), strict=True):
-        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+        np.testing.assert_allclose([loss, metrics["loss"][0]], expected, rtol=1e-5)
         assert set(metrics) == {"loss", "accuracy", "accuracy_last", "l1"}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from rtx.models.vla.loss import cross_entropy, mean_of_rows
+from rtx.models.vla.loss import cross_entropy
 
 B, R, D, V = 3, 7, 4, 50
 
@@ -53,9 +53,3 @@ def test_the_table_never_exists(case):
     hidden, head, labels, counted = case
     grad = jax.grad(lambda h, w: summed(h, w, labels, counted, 2 * B * V)[0], argnums=(0, 1))
     assert largest(jax.make_jaxpr(grad)(hidden, head).jaxpr) == 2 * B * V < B * R * V
-
-
-def test_rows_without_anything_are_nan():
-    value = jnp.asarray([[1.0, 3.0], [jnp.nan, 5.0], [1.0, 1.0]])
-    weight = jnp.asarray([[True, True], [False, True], [False, False]])
-    np.testing.assert_array_equal(mean_of_rows(value, weight), np.array([2.0, 5.0, np.nan], np.float32))
