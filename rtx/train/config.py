@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 from rtx.data.filters import NO_FILTERS, Filters
 from rtx.errors import UserError
 from rtx.models.families import build_model, model_from_json, model_to_json
-from rtx.models.lora import LoRAConfig
+from rtx.models.lora import LoRAConfig, rule_problems
 from rtx.spec import CAMERA_ROLES, Fit, to_json
 from rtx.train import fields, trainable
 from rtx.train.parallel.mesh import MeshConfig
@@ -147,6 +147,7 @@ class OptimizationConfig:
     clip_norm: float | None = 1.0  # of the gradient; none = no clipping
     ema: float | None = None  # decay of averaged parameters; none = not kept. They are evaluated and served when kept
     start: str = ""  # checkpoint whose parameters and tokenizer the run begins with; "" = fresh ones
+    start_without: tuple[str, ...] = ()  # rules of parameters that are made anew though `start` has them: another head or robot
     freeze: tuple[str, ...] = ()  # rules (regular expressions searched in paths) of parameters that stay as they are
     lora: LoRAConfig = field(default_factory=LoRAConfig)  # small factors trained in the place of the kernels its rules name
     lr_scale: LRScale = ()  # (rule, factor of `lr`), the first that matches; see `rtx.train.trainable`
@@ -178,6 +179,9 @@ class OptimizationConfig:
             found.append(f"train.clip_norm {self.clip_norm} must be above 0, or none")
         if self.ema is not None and not 0 < self.ema < 1:
             found.append(f"train.ema {self.ema} must be between 0 and 1, or none")
+        found += rule_problems("train.start_without", self.start_without)
+        if self.start_without and not self.start:
+            found.append("train.start_without says what not to take from train.start, which is not set")
         found += trainable.problems(self.freeze, self.lora, self.lr_scale)
         return found + self.augment.problems()
 

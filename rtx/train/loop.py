@@ -170,7 +170,7 @@ def _restore_or_init(
     restored = checkpoint.restore(run_dir / CHECKPOINTS, target)
     if restored is None:
         wanted = pytree.flatten(target["variables"])
-        given = starting_variables(Path(config.train.start), wanted) if config.train.start else {}
+        given = starting_variables(config.train, wanted) if config.train.start else {}
         # Placed by name, as a restored state is: otherwise the step is another program to jax, and a resume compiles anew.
         begin = jax.jit(init, out_shardings=layout, compiler_options=_compile_once())
         return begin(example, _in_parts(given, wanted)), 0
