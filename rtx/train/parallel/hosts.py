@@ -10,11 +10,12 @@ every process writes its own parts of a checkpoint, so the folder must be one th
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import importlib.util
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,11 @@ from jax.sharding import Mesh
 from rtx.errors import UserError, WorldError
 from rtx.train.parallel.mesh import batch_sharding, num_row_shards
 
+log = logging.getLogger(__name__)
+
 _GOOGLE = "0x1ae0"  # PCI vendor of TPUs
+_GONE = ("Gloo", "NCCL", "CoordinationService", "coordination service", "Connection closed by peer", "Socket closed")
+"""Texts in what jax raises when it waited for another process that is no more."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,23 @@ def _has_tpu() -> bool:
     if os.environ.get("JAX_PLATFORMS", "tpu").find("tpu") < 0 or importlib.util.find_spec("libtpu") is None:
         return False
     return any(Path(vendor).read_text().strip() == _GOOGLE for vendor in glob.glob("/sys/bus/pci/devices/*/vendor"))
+
+
+@contextlib.contextmanager
+def lost_hosts() -> Iterator[None]:
+    """What jax raises where another process has ended becomes a WorldError that says so, and is on the log at once: leaving
+    may take until jax's heartbeats notice too (100 s), which then end the process."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1 or not any(text in str(error) for text in _GONE):
+            raise
+        text = (
+            "another process of this run has ended, so this one ends too. The reason is in that one's output; "
+            "start all of them again with the same command: they carry on from the newest checkpoint"
+        )
+        log.error("%s", text)
+        raise WorldError(f"{text} (jax: {str(error).splitlines()[0]})") from error
 
 
 def share(mesh: Mesh) -> tuple[int, int]:
