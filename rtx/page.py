@@ -14,7 +14,7 @@ from html import escape
 from importlib import metadata
 from pathlib import Path
 
-_PACKAGES = ("rtx-robotics", "jax", "flax", "numpy", "mujoco", "robosuite", "tensorflow-datasets")
+_PACKAGES = ("rtx-robotics", "jax", "flax", "optax", "orbax-checkpoint", "numpy", "mujoco", "robosuite", "tensorflow-datasets")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:; img-src data:"
 
 

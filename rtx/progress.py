@@ -40,7 +40,7 @@ def _live_bar(title: str, total: int, done: int) -> Iterator[Advance]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=600) as progress:
         task = progress.add_task(title, total=total, completed=done, note="")
         yield lambda n=1, note="": progress.update(task, advance=n, note=note)
 
@@ -49,18 +49,32 @@ def _live_bar(title: str, total: int, done: int) -> Iterator[Advance]:
 def _lines(title: str, total: int, done: int) -> Iterator[Advance]:
     start = last = time.monotonic()
     count = done
+    first: tuple[int, float] | None = None  # what was done after the first piece, and when: it may hold a compilation
 
     def show(note: str) -> None:
-        elapsed = time.monotonic() - start
-        left = elapsed / (count - done) * (total - count) if count > done else float("nan")
-        print(f"{title}: {count}/{total}, {elapsed:.0f} s, {left:.0f} s left {note}".rstrip(), file=sys.stderr, flush=True)
+        now = time.monotonic()
+        timed = 0 if first is None else count - first[0]
+        left = f", {duration((now - first[1]) / timed * (total - count))} left" if first and timed and count < total else ""
+        print(f"{title}: {count}/{total}, {duration(now - start)}{left} {note}".rstrip(), file=sys.stderr, flush=True)
 
     def advance(n: int = 1, note: str = "") -> None:
-        nonlocal count, last
+        nonlocal count, last, first
         count += n
+        first = first or (count, time.monotonic())
         if time.monotonic() - last >= _LINE_EVERY_S:
             last = time.monotonic()
             show(note)
 
     yield advance
     show("")
+
+
+def duration(seconds: int | float) -> str:
+    """`40 s`, `12 min`, `3 h 5 min`, `2 d 4 h`: as exact as a person wants to know."""
+    minutes = round(seconds / 60)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if minutes < 120:
+        return f"{minutes} min"
+    hours = round(seconds / 3600)
+    return f"{minutes // 60} h {minutes % 60} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

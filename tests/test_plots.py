@@ -46,3 +46,22 @@ def test_marks_stand_at_their_step_and_say_what_they_are():
 )
 def test_short_numbers(value, words):
     assert plots.short(value) == words
+
+
+@pytest.mark.parametrize(("low", "high"), [(2.6, 14.7), (0.003, 900.0), (1.0, 10.0), (5.0, 5.0), (0.99, 1.01), (1e-6, 3e-6)])
+def test_log_ticks_enclose_and_are_few(low, high):
+    marks = plots.log_ticks(low, high)
+    assert marks[0] <= low * 1.001
+    assert marks[-1] >= high * 0.999
+    assert marks == sorted(set(marks))
+    assert 2 <= len(marks) <= 9
+
+
+def test_on_a_log_axis_a_tenth_is_as_far_as_a_hundredth():
+    drawn = plots.curve_plot({"loss": [(0, 100.0), (1, 10.0), (2, 1.0)]}, x_label="step", log=True)
+    check(drawn)
+    ys = [float(point.split(",")[1]) for point in re.findall(r"points='([^']*)'", drawn)[0].split()]
+    assert ys[1] - ys[0] == pytest.approx(ys[2] - ys[1], abs=0.2)
+    assert plots.curve_plot({"a": [(0, 0.0), (1, 1.0)]}, x_label="step", log=True) == plots.curve_plot(
+        {"a": [(0, 0.0), (1, 1.0)]}, x_label="step"
+    ), "0 has no place on it"

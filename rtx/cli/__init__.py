@@ -16,6 +16,7 @@ from pathlib import Path
 from rtx import __version__
 from rtx.cli.ckpt import add_ckpt
 from rtx.cli.data import add_data
+from rtx.cli.report import add_report
 from rtx.cli.verbs import names, verb
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import advice
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_reproduce(verbs)
     add_data(verbs.add_parser("data", help="data sets: list, prepare, look at, record, bring in"))
     _add_train(verbs)
+    add_report(verbs)
     _add_eval(verbs)
     _add_serve(verbs)
     _add_ask(verbs)
@@ -142,6 +144,10 @@ def _add_train(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", help="override one leaf, e.g. train.lr=1e-4"
     )
+    parser.add_argument(
+        "--profile", type=int, nargs="?", const=5, default=0, metavar="STEPS",
+        help="trace so many steps after a warm-up with JAX's profiler, into RUN/profile (5 if no number is given)",
+    )  # fmt: skip
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -151,7 +157,7 @@ def _train(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.set)
     file, _, function = args.config.partition(":")
     run_dir = args.run or Path("runs") / (Path(file).stem + (f"-{function}" if function else ""))
-    checkpoint = train(config, run_dir)
+    checkpoint = train(config, run_dir, profile=args.profile)
     print(f"checkpoint: {checkpoint}\nserve it: rtx serve {run_dir}")
 
 

@@ -32,7 +32,7 @@ from rtx.errors import UserError
 from rtx.models.families import build_model, model_to_json, reads
 from rtx.models.protocol import Model
 from rtx.spec import Batch, to_json
-from rtx.train import checkpoint, imitation, pytree
+from rtx.train import checkpoint, imitation, pytree, starts
 from rtx.train.cache import keep_compiled_programs
 from rtx.train.checkpoint.meeting import Meeting
 from rtx.train.config import TrainConfig, config_to_json, fingerprint
@@ -45,9 +45,11 @@ from rtx.train.parallel.mesh import build_mesh, check_batch, everywhere
 from rtx.train.parallel.stop import StopSign
 from rtx.train.preemption import Preempted, Preemption
 from rtx.train.prefetch import Prefetch
+from rtx.train.profile import Profile
 from rtx.train.run_dir import CHECKPOINTS, claim
 from rtx.train.saver import Saver
 from rtx.train.sinks import open_metrics
+from rtx.train.speed import StepFlops
 from rtx.train.start import starting_variables
 from rtx.train.state import TrainState, from_tree, init_state, to_tree
 
@@ -56,11 +58,12 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-def train(config: TrainConfig, run_dir: Path) -> Path:
+def train(config: TrainConfig, run_dir: Path, *, profile: int = 0) -> Path:
     """Trains to the end, from the newest checkpoint in `run_dir` if there is one. Returns the last checkpoint's folder.
 
     Raises UserError for data, a folder or a configuration that does not fit, WorldError for a disk that cannot be
     written at the end or gradients that stay non-finite, `Preempted` (exit code 75) after SIGTERM, with the state saved.
+    `profile`: so many steps are traced (`rtx.train.profile`).
     """
     keep_compiled_programs()
     hosts, mesh = Hosts.here(), build_mesh(config.run.mesh)
@@ -80,6 +83,10 @@ def train(config: TrainConfig, run_dir: Path) -> Path:
             log.info("nothing to do: step %d of %d is saved", start, last)
             return run_dir / CHECKPOINTS / str(last)
 
+        if hosts.is_first:
+            starts.note(run_dir, step=start, config=config, inputs=inputs, state=state, mesh=dict(mesh.shape))
+        steps = profile if hosts.is_first else 0
+        profiled = stack.enter_context(Profile(run_dir / "profile", num_steps=steps, start=start, last=last))
         step_fn = _compiled(model, optimizer, config, mesh, state, num_sets=len(names))
         metrics = stack.enter_context(open_metrics(run_dir, config, step=start) if hosts.is_first else NoMetrics())
         validation = Validation(config, inputs, model, mesh)
@@ -91,16 +98,19 @@ def train(config: TrainConfig, run_dir: Path) -> Path:
             return imitation.place_groups(said, num_groups=config.train.groups, narrow=narrow, mesh=mesh)
 
         window, batches = Window(config, metrics, names), Prefetch(loader, placed)
+        flops = StepFlops(model, optimizer, config.train)
         advance = stack.enter_context(progress.bar("train", last, done=start) if hosts.is_first else progress.nowhere())
         stop = StopSign(preemption, mesh)
 
         for step in range(start + 1, last + 1):
             batch, wait_s = batches.take()
-            state, values, stopping = step_fn(state, batch, stop.raised())
+            with profiled.step(step):
+                state, values, stopping = step_fn(state, batch, stop.raised())
             is_last, is_stopping = step == last, stop.seen(stopping)
             if not (is_last or is_stopping):
-                batches.prepare()
-            window.add(step, values, wait_s=wait_s)
+                batches.prepare(values["loss"])
+            window.add(step, values, wait_s=wait_s, flops=flops(state, batch))
+            profiled.after(step, values)
             saver.poll()
             if is_last or is_stopping or step % config.run.log_every == 0:
                 window.log()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from rtx.train.inputs import Inputs, takes_any_width, validation_batches
 from rtx.train.metrics import Mean, MetricsFile, merge_means
 from rtx.train.parallel import hosts
 from rtx.train.parallel.mesh import everywhere
+from rtx.train.speed import Rate, in_words
 from rtx.train.state import TrainState
 
 log = logging.getLogger(__name__)
@@ -45,14 +47,15 @@ class Window:
         self._metrics = metrics
         self._names = names
         self._pending: list[tuple[int, dict[str, Any]]] = []
-        self._elapsed_s = self._wait_s = 0.0
+        self._elapsed_s = self._wait_s = self._flops = 0.0
         self._num_timed = 0
         self._is_first = True
         self._clock = time.monotonic()
         self.note = ""  # for the progress bar
 
-    def add(self, step: int, values: dict[str, Any], *, wait_s: float) -> None:
-        """`values` of a step that may not have run yet; `wait_s` is how long the loop waited for its batch."""
+    def add(self, step: int, values: dict[str, Any], *, wait_s: float, flops: float = math.nan) -> None:
+        """`values` of a step that may not have run yet; `wait_s` is how long the device waited for its batch, `flops` what
+        operations it needs."""
         self._pending.append((step, values))
         if self._is_first:  # compilation and the filling of the loader's queue are no measure of the run
             self._is_first = False
@@ -61,6 +64,7 @@ class Window:
             self.resume()
             return
         self._wait_s += wait_s
+        self._flops += flops
         self._num_timed += 1
         if len(self._pending) > MAX_AHEAD:
             jax.block_until_ready(self._pending[-1 - MAX_AHEAD][1]["loss"])
@@ -88,20 +92,23 @@ class Window:
         summary = {name: mean.value for name, mean in means.items() if not name.startswith("nonfinite")}
         summary["lr"] = float(values[-1]["lr"])
         summary.setdefault("loss", float("nan"))  # every step of the window was skipped
-        rate = self._num_timed * self._config.data.batch_size / max(self._elapsed_s, 1e-9)
+        rate = Rate(num_steps=self._num_timed, elapsed_s=self._elapsed_s, flops=self._flops)
+        speed = rate.figures(batch_size=self._config.data.batch_size) if self._num_timed else {}
+        waited = min(self._wait_s / max(self._elapsed_s, 1e-9), 1.0)
         self._metrics.write(
             step=step,
             kind="train",
             **summary,
-            samples_per_s=rate,
-            data_wait=min(self._wait_s / max(self._elapsed_s, 1e-9), 1.0),
+            **speed,
+            data_wait=waited,
             nonfinite=int(values[-1]["nonfinite_so_far"]),
             **({"sets": sets} if sets else {}),
         )
         right = "".join(f"{what} {summary[name]:.0%}, " for name, what in _NOTED.items() if name in summary)
-        self.note = f"loss {summary['loss']:.3f}, {right}{rate:.0f} samples/s"
+        timed = f"{in_words(speed)}, data wait {waited:.0%}" if speed else "first step"
+        self.note = f"loss {summary['loss']:.3f}, {right}{timed}"
         self._pending.clear()
-        self._elapsed_s = self._wait_s = 0.0
+        self._elapsed_s = self._wait_s = self._flops = 0.0
         self._num_timed = 0
         self.resume()
 
@@ -114,6 +121,8 @@ class Window:
                 "update skipped, loss or gradient not finite: step=%d loss=%s grad_norm=%s samples=%d..%d",
                 step, one["loss"], one["grad_norm"], (step - 1) * size, step * size - 1,
             )  # fmt: skip
+            first, last = (step - 1) * size, step * size - 1
+            self._metrics.write(step=step, kind="event", event="update skipped", reason=f"samples {first}..{last}")
             if one["nonfinite_in_a_row"] >= self._config.train.max_nonfinite:
                 raise WorldError(
                     f"stopped at step {step}: {int(one['nonfinite_in_a_row'])} updates in a row were not finite "

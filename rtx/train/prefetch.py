@@ -11,12 +11,20 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from rtx.data.loader import Loader, LoaderState
 from rtx.spec import Batch
 from rtx.train.imitation import Groups, place
 
 log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Running(Protocol):
+    """A `jax.Array` that may not be computed yet."""
+
+    def is_ready(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -36,9 +44,12 @@ class Prefetch:
         self._widths: set[tuple[tuple[int, ...], ...]] = set()
         self._waiting: _Waiting | None = None
 
-    def prepare(self) -> None:
+    def prepare(self, running: Running | None = None) -> None:
         """Takes the next batch from the loader and starts its transfer, if none waits yet. Errors come out of `take`, so
         that the step before is logged first.
+
+        `running`: a result of the step sent to the device before. If it is not there when the batch is, the device had work
+        all the time and nobody waited.
         """
         if self._waiting is not None:
             return
@@ -48,10 +59,11 @@ class Prefetch:
             self._note(batch)
         except Exception as raised:
             error = raised
-        self._waiting = _Waiting(batch, error, self._loader.state(), time.monotonic() - start)
+        wait_s = 0.0 if running is not None and not running.is_ready() else time.monotonic() - start
+        self._waiting = _Waiting(batch, error, self._loader.state(), wait_s)
 
     def take(self) -> tuple[Groups, float]:
-        """The next batch and the seconds spent waiting for the loader to give it."""
+        """The next batch and the seconds that the device stood idle for it, at most."""
         self.prepare()
         waiting, self._waiting = self._waiting, None
         assert waiting is not None

@@ -1,6 +1,8 @@
 """The whole loop at smallest size: trains, validates each set, saves, goes on, and refuses what does not fit."""
 
 import dataclasses
+import gzip
+import json
 import logging
 import os
 import shutil
@@ -14,11 +16,12 @@ import pytest
 from rtx.errors import UserError, WorldError
 from rtx.models.families import model_from_json
 from rtx.train import checkpoint, imitation, loop
-from rtx.train.config import config_from_json
+from rtx.train.config import config_from_json, fingerprint
 from rtx.train.metrics import read_metrics
 from rtx.train.overrides import override
 from rtx.train.preemption import EXIT_PREEMPTED, Preempted
 from rtx.train.prefetch import Prefetch
+from rtx.train.starts import read_starts
 from tests.train.small_run import small_config, write_sets
 
 
@@ -27,7 +30,7 @@ def finished(tmp_path_factory):
     """(configuration, run folder) of an uninterrupted run of 8 steps."""
     folder = tmp_path_factory.mktemp("loop")
     config = small_config(write_sets(folder / "data"))
-    loop.train(config, folder / "run")
+    loop.train(config, folder / "run", profile=2)
     return config, folder / "run"
 
 
@@ -50,9 +53,37 @@ def test_metrics_of_a_run(finished):
         (2, "train"), (4, "train"), (4, "val"), (6, "train"), (8, "train"), (8, "val"),
     ]  # fmt: skip
     train, val = lines[-2], lines[-1]
-    assert {"loss", "accuracy", "samples_per_s", "data_wait", "lr", "grad_norm", "nonfinite"} <= set(train)
+    assert {"loss", "accuracy", "samples_per_s", "step_s", "data_wait", "lr", "grad_norm", "nonfinite"} <= set(train)
+    assert train["flops_per_s"] > 0
+    assert "mfu" not in train, "nobody knows what this CPU can do"
+    for name, values in train["sets"].items():
+        assert name in ("first", "second")
+        assert {"loss", "accuracy"} <= set(values)
     assert list(val["sets"]) == ["first", "second"]
     assert np.isfinite([val["sets"][name][metric] for name in val["sets"] for metric in ("loss", "accuracy")]).all()
+
+
+def test_profile_traces_the_steps_after_the_warm_up(finished):
+    _, run = finished
+    (path,) = run.glob("profile/plugins/profile/*/perfetto_trace.json.gz")
+    with gzip.open(path) as file:
+        names = [event.get("name", "") for event in json.load(file)["traceEvents"]]
+    assert sum(name == "train" for name in names) == 2
+
+
+def test_a_profile_that_does_not_fit_is_told(finished, tmp_path):
+    config, _ = finished
+    with pytest.raises(UserError, match=r"--profile 6 needs 9 steps, 8 are left"):
+        loop.train(config, tmp_path / "run", profile=6)
+
+
+def test_each_start_is_noted(finished):
+    config, run = finished
+    (start,) = read_starts(run)
+    assert start["step"] == 0
+    assert start["fingerprint"] == fingerprint(config)
+    assert start["versions"]["jax"] == jax.__version__
+    assert [row["name"] for row in start["sets"]] == ["first", "second"]
 
 
 def test_the_same_call_again_says_what_it_is_and_has_nothing_to_do(finished, caplog):
@@ -141,7 +172,7 @@ def test_a_save_that_fails_midway_is_loud_and_training_goes_on(finished, tmp_pat
     finally:
         ocp.PyTreeCheckpointHandler.finalize = finalize
     assert "checkpoint not saved, the previous one is intact: step=3 cannot write" in caplog.text
-    assert "the disk became full" in caplog.text
+    assert "the disk is full" in caplog.text
     assert checkpoint.steps(run / "checkpoints") == [8, 6]
     assert [line["event"] for line in read_metrics(run / "metrics.jsonl") if line["kind"] == "event"] == ["save failed"]
 

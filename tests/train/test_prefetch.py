@@ -67,3 +67,22 @@ def test_an_error_waits_until_its_batch_is_asked_for(mixture: Mixture, tmp_path:
         with pytest.raises(WorldError, match="data set 'one'"):
             ahead.take()
         assert ahead.state().next_sample == 0
+
+
+class Running:
+    """A step's result that is there, or is not."""
+
+    def __init__(self, is_there: bool) -> None:
+        self.is_ready = lambda: is_there
+
+
+def test_who_waits_is_the_device(mixture: Mixture):
+    """A batch that comes while the step before still runs cost nothing."""
+    with Loader(mixture, **OPTIONS) as loader:
+        ahead = Prefetch(loader)
+        waits = []
+        for is_there in (True, False):
+            ahead.prepare(Running(is_there))
+            waits.append(ahead.take()[1])
+    assert waits[0] > 0
+    assert waits[1] == 0

@@ -1,0 +1,185 @@
+"""How much of a run's time is not spent in the compiled step: the loop as `rtx train` runs it against its own step alone.
+
+    python benchmarks/step.py configs/tiny.py:bridge --set data.sets.0.source=SOURCE
+
+The configuration's run, over its real data, with log lines and one asynchronous save in `--save-every` steps. Every
+`--segment` steps the loop is held and the same compiled program runs `--alone` times on the batch and a copy of the state it
+just had, so that both are measured in the same minutes on the same machine; the loader fills its queue meanwhile, hence the
+first steps behind each stop do not count. The share is 1 - (step alone) / (loop), in seconds of the clock and of the processor
+(all threads of the process; other programs hardly change them). On a CPU both hold the decoding of pictures and the writing of
+checkpoints, which take turns with the step there and run beside it on an accelerator. Goal: at most 3 % of the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rtx.train import loop
+from rtx.train.observe import Window
+from rtx.train.overrides import load_config, override
+from rtx.train.prefetch import Prefetch
+from rtx.train.saver import Saver
+
+WARM_UP, SETTLE = 20, 10  # steps that do not count: at the start, and behind each stop
+
+
+@dataclass
+class Seconds:
+    """Of the clock and of the processor, of all threads of this process."""
+
+    clock: float = 0.0
+    processor: float = 0.0
+    _since: tuple[float, float] | None = None
+
+    def go(self) -> None:
+        self._since = (time.perf_counter(), time.process_time())
+
+    def stop(self) -> None:
+        if self._since is not None:
+            self.clock += time.perf_counter() - self._since[0]
+            self.processor += time.process_time() - self._since[1]
+        self._since = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        self.go()
+        yield
+        self.stop()
+
+
+@dataclass
+class Watch:
+    """What is measured while the loop runs."""
+
+    segment: int
+    alone: int
+    loop: list[Seconds] = field(default_factory=list)
+    step: list[Seconds] = field(default_factory=list)  # of `alone` steps each
+    parts: dict[str, float] = field(default_factory=dict)  # seconds of the clock in which the loop does not feed the device
+    is_on: bool = False
+    values: Any = None  # of the last step sent
+
+    def note(self, part: str, seconds: float) -> None:
+        if self.is_on:
+            self.parts[part] = self.parts.get(part, 0.0) + seconds
+
+    def around(self, part: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        """The method, timed from when the device has done what it was given: waiting for that is no loss."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            jax.block_until_ready(self.values)
+            start = time.perf_counter()
+            result = method(*args, **kwargs)
+            self.note(part, time.perf_counter() - start)
+            return result
+
+        return timed
+
+    def step_of(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """The loop's step, which holds the loop now and then and runs alone."""
+        calls = 0
+
+        def counted(state: Any, batch: Any, *rest: Any) -> Any:
+            nonlocal calls
+            at = (calls - WARM_UP) % self.segment if calls >= WARM_UP else -1
+            if at == 0:
+                self._hold(step, state, batch, rest)
+            if at == SETTLE:
+                self.loop.append(Seconds())
+                self.loop[-1].go()
+                self.is_on = True
+            calls += 1
+            result = step(state, batch, *rest)
+            self.values = result[1]
+            return result
+
+        return counted
+
+    def _hold(self, step: Callable[..., Any], state: Any, batch: Any, rest: tuple[Any, ...]) -> None:
+        jax.block_until_ready((self.values, state))
+        if self.loop:
+            self.loop[-1].stop()
+        self.is_on = False
+        copy = jax.block_until_ready(jax.tree.map(jnp.copy, state))
+        copy, *_ = step(copy, batch, *rest)  # on memory of its own
+        jax.block_until_ready(copy)
+        self.step.append(Seconds())
+        with self.step[-1].running():
+            for _ in range(self.alone):
+                copy, *_ = step(copy, batch, *rest)
+            jax.block_until_ready(copy)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="configs/FILE.py:function")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
+    parser.add_argument("--segments", type=int, default=5)
+    parser.add_argument("--segment", type=int, default=110, help="steps between two stops (default: %(default)s)")
+    parser.add_argument("--alone", type=int, default=25, help="steps alone at each stop (default: %(default)s)")
+    parser.add_argument("--save-every", type=int, default=500, help="steps (default: %(default)s)")
+    args = parser.parse_args()
+    if args.segment <= SETTLE:
+        parser.error(f"--segment must be above {SETTLE}")
+    steps = WARM_UP + args.segments * args.segment + 1
+    config = override(
+        load_config(args.config, args.set),
+        [f"train.num_steps={steps}", f"run.save_every={args.save_every}", "run.eval_samples=0"],
+    )
+    watch = Watch(segment=args.segment, alone=args.alone)
+    _watch(watch)
+    with tempfile.TemporaryDirectory() as folder:
+        loop.train(config, Path(folder) / "run")
+    print(report(watch, segment=args.segment - SETTLE, saves=steps // args.save_every))
+
+
+def _watch(watch: Watch) -> None:
+    """Puts the watch into the loop. What it wraps is what every run calls."""
+    compiled, take = loop._compiled, Prefetch.take
+
+    def taken(self: Prefetch) -> Any:
+        batch, wait_s = take(self)
+        watch.note("waiting for data", wait_s)
+        return batch, wait_s
+
+    loop._compiled = lambda *args, **kwargs: watch.step_of(compiled(*args, **kwargs))  # type: ignore[assignment]
+    Prefetch.take = taken  # type: ignore[method-assign]
+    Window.log = watch.around("log lines", Window.log)  # type: ignore[method-assign]
+    Saver.save = watch.around("saves (held for the copy)", Saver.save)  # type: ignore[method-assign]
+
+
+def report(watch: Watch, *, segment: int, saves: int) -> str:
+    device = jax.devices()[0]
+    lines = [
+        f"device {device.platform} {device.device_kind}, jax {jax.__version__}; {len(watch.loop)} segments of {segment} steps"
+    ]
+    for unit in ("clock", "processor"):
+        loop_s = np.array([getattr(one, unit) for one in watch.loop]) / segment
+        step_s = np.array([getattr(one, unit) for one in watch.step[: len(loop_s)]]) / watch.alone
+        after_s = np.array([getattr(one, unit) for one in watch.step[1 : len(loop_s) + 1]]) / watch.alone
+        both = np.array([np.mean(pair) for pair in zip(step_s, after_s, strict=False)])  # before and behind each segment
+        shares = 1 - both / loop_s[: len(both)]
+        lines.append(
+            f"  {unit:9}  loop {1e3 * loop_s.mean():8.2f} ms a step, step alone {1e3 * both.mean():8.2f} ms: "
+            f"{100 * (1 - both.mean() / loop_s[: len(both)].mean()):5.1f} % not in the step "
+            f"(segments {', '.join(f'{100 * share:.1f}' for share in shares)})"
+        )
+    total = sum(one.clock for one in watch.loop)
+    lines.append(f"  of the loop's clock, with {saves} save(s) in all:")
+    lines += [f"    {100 * seconds / total:5.2f} % {part}" for part, seconds in sorted(watch.parts.items())]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
