@@ -26,9 +26,10 @@ ROOMS: dict[str, set[str]] = {
     "train": BASE | {"data", "models"},
     "serve": BASE | {"models", "robots", "train.checkpoint"},
     "eval": BASE | {"serve", "robots", "data"},
+    "plan": BASE | {"data", "models", "train"},
     "reproduce": BASE | {"data", "models", "train", "serve", "eval", "robots"},
     "quickstart": BASE | {"data", "models", "train", "serve", "eval", "robots", "reproduce.stages"},
-    "cli": BASE | {"data", "models", "train", "serve", "eval", "robots", "quickstart", "reproduce"},
+    "cli": BASE | {"data", "models", "train", "serve", "eval", "robots", "quickstart", "reproduce", "plan"},
     "__init__": BASE | {"serve"},
 }
 FORBIDDEN_PACKAGES = {"robots": {"jax", "tensorflow"}, "data": {"jax"}, "models": {"tensorflow"}, "train": {"tensorflow"}}

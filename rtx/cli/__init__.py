@@ -16,6 +16,7 @@ from pathlib import Path
 from rtx import __version__
 from rtx.cli.ckpt import add_ckpt
 from rtx.cli.data import add_data
+from rtx.cli.plan import add_plan
 from rtx.cli.report import add_report
 from rtx.cli.verbs import names, verb
 from rtx.errors import UserError, WorldError, unknown_name
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_reproduce(verbs)
     add_data(verbs.add_parser("data", help="data sets: list, prepare, look at, record, bring in"))
     _add_train(verbs)
+    add_plan(verbs)
     add_report(verbs)
     _add_eval(verbs)
     _add_serve(verbs)

@@ -1,0 +1,120 @@
+"""A run without its data and without its memory: batch and state as shapes, and what they weigh on each chip.
+
+Data sets and vocabularies need not be here. The shapes of a batch follow from the configuration; what else follows from data
+(how many numbers an action has, ids of actions, bins) is as the configuration has it, and of no weight for a plan.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from rtx.models.families import build_model, reads
+from rtx.models.protocol import Model
+from rtx.models.vla.config import VLAConfig
+from rtx.spec import Batch
+from rtx.train import imitation
+from rtx.train.config import TrainConfig
+from rtx.train.parallel import rules
+from rtx.train.parallel.mesh import batch_sharding
+from rtx.train.state import TrainState, init_state
+
+
+def nominal_model(config: TrainConfig) -> Model:
+    """The model, with bins in the place of those that only data can give."""
+    model = config.model
+    if isinstance(model, VLAConfig):
+        values = model.bin_values
+        if model.bins == "quantile" and not values:
+            values = (tuple(np.linspace(-1, 1, model.num_bins).tolist()),) * model.action_dims
+        plan = config.data.template != "question"
+        model = dataclasses.replace(model, bin_values=values, plan=plan, plan_end=model.plan_end or ((2,) if plan else ()))
+    return build_model(model)
+
+
+def nominal_batch(config: TrainConfig, size: int) -> Batch:
+    """Zeros of a batch's shapes, as it lies on the device, with texts as wide as they can be."""
+    data, model = config.data, config.model
+    b, t = size, data.history
+    k, a = t if data.frame_actions else data.chunk, model.action_dims
+    kind = reads(model)
+    text = (
+        np.zeros((b, model.sentence_width), np.float32) if kind == "sentences" else np.zeros((b, model.text_length), np.int32)
+    )
+    return Batch(
+        images={role: np.zeros((b, t, *data.image_size, 3), np.uint8) for role in data.roles},
+        image_mask={role: np.ones((b, t), bool) for role in data.roles},
+        history_mask=np.ones((b, t), bool),
+        proprio=np.zeros((b, t, getattr(model, "proprio_dims", 0)), np.float32),
+        text=text,
+        action=np.zeros((b, k, a), np.float32),
+        action_mask=np.ones((b, k, a), bool),
+        embodiment=np.zeros(b, np.int32),
+        sample=np.zeros((b, 2), np.uint32),
+        target=np.zeros((b, model.target_length), np.int32) if kind == "vla" else None,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A step and its arguments, as shapes."""
+
+    model: Model
+    step: imitation.Step
+    state: TrainState
+    batch: imitation.Groups
+
+
+def abstract_run(config: TrainConfig, mesh: Mesh | None, model: Model | None = None) -> Run:
+    """`mesh`: the arguments lie on it, and the step is the one that a run on it compiles; None = one device."""
+    model = model or nominal_model(config)
+    optimizer = imitation.make_optimizer(config.train)
+    example = nominal_batch(config, 1)
+    state = jax.eval_shape(
+        lambda: init_state(
+            model, optimizer, example, seed=config.run.seed, ema=config.train.ema is not None, parts=config.train.parts
+        )
+    )
+    step = imitation.make_step(model, optimizer, config.train, num_sets=len(config.data.sets), mesh=mesh)
+    rows = jax.tree.map(lambda x: _shape_of(x, config.data.batch_size // config.train.groups), nominal_batch(config, 1))
+    if mesh is not None:
+        state = jax.tree.map(_placed, state, rules.state_shardings(mesh, state, model.param_axes()))
+        rows = jax.tree.map(lambda x: _placed(x, batch_sharding(mesh)), rows)
+    return Run(model, step, state, rows if config.train.groups == 1 else (rows,) * config.train.groups)
+
+
+def layout_of(state: Any) -> Any:
+    """The shardings of shapes that have one."""
+    return jax.tree.map(lambda leaf: leaf.sharding, state)
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """What a run keeps from step to step, in bytes of one chip, and how many parameters there are in all."""
+
+    num_parameters: float
+    params: float
+    optimizer: float  # moments, average, batch statistics, counters
+    batch: float
+
+
+def weights_of(run: Run) -> Weights:
+    """Of a run on a mesh."""
+    each = rules.bytes_per_device(run.state, layout_of(run.state))
+    batch = sum(math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(run.batch))
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(run.state.variables["params"]))
+    return Weights(*map(float, (count, each.params, each.rest, batch)))
+
+
+def _shape_of(one: Any, rows: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((rows, *one.shape[1:]), jnp.dtype(one.dtype))
+
+
+def _placed(one: Any, sharding: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=sharding)
