@@ -120,6 +120,6 @@ def _model(**changes: Any) -> RT1XConfig:
 def _optimization(*, num_steps: int) -> OptimizationConfig:
     """Adam as in the notebook: constant rate, no decay, no clipping."""
     return OptimizationConfig(
-        num_steps=num_steps, lr=1e-4, warmup_steps=0, final_lr=1.0, weight_decay=0.0, eps=1e-7, clip_norm=None,
+        num_steps=num_steps, lr=1e-4, schedule="constant", warmup_steps=0, weight_decay=0.0, eps=1e-7, clip_norm=None,
         augment=AugmentConfig.rt_x(),
     )  # fmt: skip

@@ -82,7 +82,7 @@ def paligemma_3b() -> TrainConfig:
     """
     model = dataclasses.replace(presets.paligemma_3b(), action_ids=paligemma_ids())
     config = _paper(model, _data(batch_size=32, robot_share=0.66, vocabulary=GEMMA), lr=1e-5, num_steps=100_000)
-    train = dataclasses.replace(config.train, warmup_steps=5_000, final_lr=0.0, weight_decay=3e-7)
+    train = dataclasses.replace(config.train, schedule="cosine", warmup_steps=5_000, weight_decay=3e-7)
     return dataclasses.replace(config, train=train)
 
 
@@ -133,7 +133,7 @@ def _paper(model: VLAConfig, data: DataConfig, *, lr: float, num_steps: int, act
         data=data,
         model=dataclasses.replace(model, action_dims=action_dims, text_length=64, answer_length=64),
         train=OptimizationConfig(
-            num_steps=num_steps, lr=lr, warmup_steps=1000, final_lr=1.0, weight_decay=0.0, groups=2, augment=STILL
+            num_steps=num_steps, lr=lr, schedule="constant", warmup_steps=1000, weight_decay=0.0, groups=2, augment=STILL
         ),
         run=RunConfig(log_every=50, eval_every=5_000, save_every=1_000, keep=3),
     )

@@ -167,7 +167,7 @@ class OptimizationConfig:
             found.append(f"train.final_lr {self.final_lr} is of the cosine; with train.schedule={self.schedule} it must be 0")
         if self.schedule == "rsqrt" and self.warmup_steps < 1:
             found.append(
-                "train.warmup_steps 0 must be at least 1 with train.schedule=rsqrt: the rate is lr sqrt(warm-up / step)"
+                "train.warmup_steps must be at least 1 with train.schedule=rsqrt: the rate is lr sqrt(warm-up / step)"
             )
         if self.warmup_steps >= self.num_steps:
             found.append(f"train.warmup_steps {self.warmup_steps} must be below train.num_steps {self.num_steps}")

@@ -53,7 +53,8 @@ def make_schedule(config: OptimizationConfig) -> optax.Schedule:
         )
 
     def later(after: Any) -> Any:
-        return lr * jnp.sqrt(warmup / (warmup + after)) if config.schedule == "rsqrt" else lr
+        step = jnp.maximum(warmup + after, 1)  # also asked for, and not used, before the warm-up is over
+        return lr * jnp.sqrt(warmup / step) if config.schedule == "rsqrt" else lr
 
     return optax.join_schedules([optax.linear_schedule(0.0, lr, warmup), later], [warmup]) if warmup else later
 

@@ -94,7 +94,10 @@ def test_the_step_over_groups_is_the_step_over_the_batch():
     quickly = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}  # to compile
     step = jax.jit(imitation.make_step(model, optimizer, CONFIG, num_sets=2), compiler_options=quickly)
 
-    def after(batch: Batch, num_groups: int, *, narrow: bool):
+    in_turns = dataclasses.replace(CONFIG, accumulate=2)
+    twice = jax.jit(imitation.make_step(model, optimizer, in_turns, num_sets=2), compiler_options=quickly)
+
+    def after(batch: Batch, num_groups: int, *, narrow: bool, step=step):
         placed = imitation.place_groups(batch, num_groups=num_groups, narrow=narrow)
         new, values = step(state, placed)
         gradient = jax.tree.map(lambda old, new: np.asarray(old - new), state.variables["params"], new.variables["params"])
@@ -102,7 +105,8 @@ def test_the_step_over_groups_is_the_step_over_the_batch():
 
     whole, figures = after(batch, 1, narrow=False)
     shuffled = groups.take_rows(batch, np.random.default_rng(1).permutation(8))
-    for other, other_figures in (after(batch, 2, narrow=True), after(shuffled, 2, narrow=True)):
+    others = [after(batch, 2, narrow=True), after(shuffled, 2, narrow=True), after(batch, 2, narrow=True, step=twice)]
+    for other, other_figures in others:
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), whole, other)
         for name in ("loss", "grad_norm", "accuracy", "accuracy_text", "l1", "tokens"):
             np.testing.assert_allclose(other_figures[name], figures[name], rtol=1e-5, err_msg=name)

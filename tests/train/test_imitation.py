@@ -8,10 +8,12 @@ import numpy as np
 import optax
 import pytest
 
+from rtx.errors import UserError
 from rtx.models.families import build_model
 from rtx.spec import Batch
 from rtx.train import imitation
 from rtx.train.config import DataSet
+from rtx.train.overrides import override
 from rtx.train.state import init_state
 from tests.train.small_run import small_config
 
@@ -68,6 +70,22 @@ def test_two_runs_are_equal_to_the_bit(trained):
     assert_equal(again, states[1])
 
 
+def test_one_micro_batch_that_is_not_finite_spoils_the_whole_step(trained):
+    """Of two, the second; everything but the counters stays to the bit."""
+    _, states, _ = trained
+    config = dataclasses.replace(CONFIG, accumulate=2)
+    step = jax.jit(imitation.make_step(RT1, imitation.make_optimizer(config), config))
+    good, values = step(states[3], imitation.place(batch()))
+    assert (int(good.step), int(values["nonfinite"])) == (4, 0)
+    assert any((a != b).any() for a, b in zip(jax.tree.leaves(good.ema), jax.tree.leaves(states[3].ema), strict=True))
+    proprio = batch().proprio.copy()
+    proprio[1::2] = np.nan
+    after, values = step(states[3], imitation.place(dataclasses.replace(batch(), proprio=proprio)))
+    assert int(values["nonfinite"]) == 1
+    for name in ("variables", "ema", "opt_state", "rng"):
+        assert_equal(getattr(after, name), getattr(states[3], name))
+
+
 @pytest.mark.parametrize("field", ["proprio", "action"])
 def test_a_step_that_is_not_finite_changes_only_counters(trained, field):
     step, states, _ = trained
@@ -98,6 +116,24 @@ def test_schedule_warms_up_and_ends_where_it_says():
     assert [float(schedule(i)) for i in (0, 1, 2)] == pytest.approx([0.0, 0.005, 0.01])
     assert float(schedule(20)) == pytest.approx(0.001)
     assert float(schedule(11)) == pytest.approx((0.01 + 0.001) / 2)
+
+
+def test_other_schedules_by_name():
+    constant = imitation.make_schedule(dataclasses.replace(CONFIG, schedule="constant", warmup_steps=4))
+    assert [float(constant(i)) for i in (0, 2, 4, 5, 10_000)] == pytest.approx([0.0, 0.005, 0.01, 0.01, 0.01])
+    falling = imitation.make_schedule(dataclasses.replace(CONFIG, schedule="rsqrt", warmup_steps=4))
+    assert [float(falling(i)) for i in (0, 2, 4, 16, 400)] == pytest.approx([0.0, 0.005, 0.01, 0.005, 0.001])
+    at_once = imitation.make_schedule(dataclasses.replace(CONFIG, schedule="constant", warmup_steps=0))
+    assert float(at_once(0)) == pytest.approx(0.01)
+
+
+def test_schedules_that_contradict_themselves_are_refused():
+    with pytest.raises(UserError, match=r"train\.final_lr 0\.1 is of the cosine"):
+        override(SMALL, ["train.schedule=constant", "train.final_lr=0.1"])
+    with pytest.raises(UserError, match=r"warmup_steps must be at least 1 with train\.schedule=rsqrt"):
+        override(SMALL, ["train.schedule=rsqrt", "train.warmup_steps=0"])
+    with pytest.raises(UserError, match=r"batch_size 4 must be a multiple of train\.groups 1 x train\.accumulate 3"):
+        override(SMALL, ["train.accumulate=3"])
 
 
 def test_clipping_and_decay_do_what_they_say():

@@ -134,9 +134,7 @@ def _slurm(environment: Mapping[str, str]) -> Launch | None:
 def _checked(launch: Launch) -> Launch:
     address, colon, port = (launch.coordinator or "").rpartition(":")
     if not (address and colon and port.isdecimal()):
-        raise UserError(
-            f"the coordinator {launch.coordinator!r} must be HOST:PORT, an address of process 0 and a free port there"
-        )
+        raise UserError(f"coordinator {launch.coordinator!r}: expected HOST:PORT, where process 0 runs and a free port there")
     count, index = launch.num_processes or 0, -1 if launch.process_id is None else launch.process_id
     if not 0 <= index < count:
         raise UserError(f"process {index} of {count}: numbers go from 0 to the number of processes less one")

@@ -17,12 +17,14 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from rtx.errors import UserError
 from rtx.models.layout import DATA, FSDP, ROWS, TENSOR
 
 AXES = (DATA, FSDP, TENSOR)
+AnyMesh = Mesh | AbstractMesh
+"""Of devices, or of its shape alone: what layouts are computed from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,17 +72,17 @@ def build_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh
         return Mesh(np.asarray(grid), AXES, axis_types=automatic)
 
 
-def num_row_shards(mesh: Mesh) -> int:
+def num_row_shards(mesh: AnyMesh) -> int:
     """Parts that the rows of a batch are dealt out in."""
     return math.prod(mesh.shape[axis] for axis in ROWS)
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
+def batch_sharding(mesh: AnyMesh) -> NamedSharding:
     """Of every array of a batch: rows in equal, contiguous parts over "data" and "fsdp"."""
     return NamedSharding(mesh, PartitionSpec(ROWS))
 
 
-def everywhere(mesh: Mesh) -> NamedSharding:
+def everywhere(mesh: AnyMesh) -> NamedSharding:
     """The whole of it on every device."""
     return NamedSharding(mesh, PartitionSpec())
 

@@ -16,14 +16,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from rtx.errors import UserError, unknown_name
 from rtx.models.layout import FSDP, TENSOR
 from rtx.models.protocol import AxisRules
 from rtx.tables import text_table
 from rtx.train import pytree
-from rtx.train.parallel.mesh import everywhere
+from rtx.train.parallel.mesh import AnyMesh, everywhere
 
 MESH_AXES: Mapping[str, str] = {"embed": FSDP, "mlp": TENSOR, "heads": TENSOR, "vocab": TENSOR}
 """Named axis of a parameter -> axis of the mesh that it is split over."""
@@ -40,7 +40,7 @@ class Placement(NamedTuple):
     whole: tuple[str, ...]  # named axes that could not be split evenly, as "heads 1 over tensor=4"
 
 
-def placement(mesh: Mesh, path: str, shape: tuple[int, ...], axes: AxisRules) -> Placement:
+def placement(mesh: AnyMesh, path: str, shape: tuple[int, ...], axes: AxisRules) -> Placement:
     """Of the parameter at `path`. Raises UserError for a rule that matches it and does not fit it."""
     rule, names = _rule_of(path, axes)
     if not rule:
@@ -73,13 +73,13 @@ def _mesh_axis(name: str, rule: str) -> str:
     return MESH_AXES[name]
 
 
-def params_shardings(mesh: Mesh, params: Any, axes: AxisRules) -> Any:
+def params_shardings(mesh: AnyMesh, params: Any, axes: AxisRules) -> Any:
     """A sharding for each leaf of `params` (arrays, or their shapes), or of a part of it."""
     flat = {p: NamedSharding(mesh, placement(mesh, p, leaf.shape, axes).spec) for p, leaf in pytree.flatten(params).items()}
     return pytree.unflatten_like(params, flat)
 
 
-def state_shardings(mesh: Mesh, state: Any, axes: AxisRules) -> Any:
+def state_shardings(mesh: AnyMesh, state: Any, axes: AxisRules) -> Any:
     """A sharding for each leaf of a `TrainState` (arrays, or what `eval_shape` gives), in its structure."""
     flat = pytree.flatten(state)
     params = {path.removeprefix(_PARAMS): leaf for path, leaf in flat.items() if path.startswith(_PARAMS)}
@@ -100,7 +100,7 @@ def _parameter_in(path: str, params: Mapping[str, Any]) -> str | None:
     return next((tail for tail in tails if tail in params), None)
 
 
-def held(mesh: Mesh | None, axes: AxisRules) -> Callable[[Any], Any]:
+def held(mesh: AnyMesh | None, axes: AxisRules) -> Callable[[Any], Any]:
     """Inside a step: gives gradients, of all parameters or of a part of them, the layout of their parameters. So they are
     summed over devices into parts, and a sum over micro-batches is kept in parts. Without a mesh, or on one device, nothing."""
     if mesh is None or mesh.size == 1:
@@ -135,7 +135,7 @@ def bytes_per_device(state: Any, shardings: Any) -> Bytes:
     return Bytes(params, rest, grads)
 
 
-def table(mesh: Mesh, state: Any, axes: AxisRules) -> str:
+def table(mesh: AnyMesh, state: Any, axes: AxisRules) -> str:
     """For the first lines of a run: the rules with what they split, and what each device holds."""
     flat = pytree.flatten(state)
     layout = pytree.flatten(state_shardings(mesh, state, axes))
