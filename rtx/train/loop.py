@@ -40,7 +40,7 @@ from rtx.train.inputs import Inputs, describe, empty_batch, open_inputs, takes_a
 from rtx.train.metrics import MetricsFile, NoMetrics
 from rtx.train.observe import Validation, Window
 from rtx.train.parallel import rules
-from rtx.train.parallel.hosts import Hosts, share
+from rtx.train.parallel.hosts import Hosts, lost_hosts, share
 from rtx.train.parallel.mesh import build_mesh, check_batch, everywhere
 from rtx.train.parallel.stop import StopSign
 from rtx.train.preemption import Preempted, Preemption
@@ -69,7 +69,7 @@ def train(config: TrainConfig, run_dir: Path, *, profile: int = 0) -> Path:
     hosts, mesh = Hosts.here(), build_mesh(config.run.mesh)
     check_batch(mesh, config.data.batch_size, parts=config.train.num_parts)
     meeting, rows = Meeting(), share(mesh)
-    with Preemption() as preemption, contextlib.ExitStack() as stack:
+    with lost_hosts(), Preemption() as preemption, contextlib.ExitStack() as stack:
         meeting.lead(lambda: stack.enter_context(claim(run_dir, config)))
         inputs = _first_alone(meeting, lambda: open_inputs(config, origin=_origin(config, run_dir)))
         names = list(inputs.contract.embodiments)
@@ -101,9 +101,12 @@ def train(config: TrainConfig, run_dir: Path, *, profile: int = 0) -> Path:
         flops = StepFlops(model, optimizer, config.train)
         advance = stack.enter_context(progress.bar("train", last, done=start) if hosts.is_first else progress.nowhere())
         stop = StopSign(preemption, mesh)
+        stack.enter_context(lost_hosts())  # said before the saver is waited for
 
         for step in range(start + 1, last + 1):
             batch, wait_s = batches.take()
+            if step == start + 1:
+                _compile_together(meeting, step_fn, state, batch, stop.raised())
             with profiled.step(step):
                 state, values, stopping = step_fn(state, batch, stop.raised())
             is_last, is_stopping = step == last, stop.seen(stopping)
@@ -159,6 +162,14 @@ def _compiled(
 
     layout = jax.tree.map(lambda leaf: leaf.sharding, state)
     return jax.jit(train_step, donate_argnums=0, out_shardings=(layout, everywhere(mesh), everywhere(mesh)))
+
+
+def _compile_together(meeting: Meeting, step_fn: Any, *args: Any) -> None:
+    """Several processes start their first step together, however much longer the compiler takes in one of them: between CPUs
+    a device waits 30 s for the others and then gives up."""
+    if meeting.size > 1:
+        step_fn.lower(*args).compile()  # the call finds it
+        meeting.say("compiled")
 
 
 def _restore_or_init(
