@@ -17,6 +17,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from rtx.train.observe import Window
 from rtx.train.state import named, root_key
 from tests.kill.phases import PHASES, Plan
 
+HEARTBEAT_S = 20  # after which jax knows that a process is no more; 100 in earnest
+
 
 def live(arguments: Sequence[str], environment: Mapping[str, str], journal: Path, log: Path, plan: Plan | None) -> None:
     """`rtx ARGUMENTS`; its output goes to `log`."""
@@ -41,6 +44,7 @@ def live(arguments: Sequence[str], environment: Mapping[str, str], journal: Path
     warnings.filterwarnings("error")
     note = _Note(journal)
     _observe(note)
+    jax.distributed.initialize = partial(jax.distributed.initialize, heartbeat_timeout_seconds=HEARTBEAT_S)
     if plan:
         plan.arm(note)
     cli.main(arguments)

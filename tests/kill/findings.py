@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 class Findings:
     """Lists hold a line each of what must not be; they are empty if all is well."""
 
+    runs: int = 0  # that were killed, and went on to their end
     kills: Counter[str] = field(default_factory=Counter)  # by what they were; only deaths that came
     torn: list[str] = field(default_factory=list)  # numbered folders that do not verify
     lost: list[str] = field(default_factory=list)  # steps that were committed and are neither there nor followed by a newer one

@@ -32,8 +32,8 @@ from tests.kill.remains import curve, unlike_arrays
 
 CONFIG = Path(__file__).with_name("config.py")
 TOLERANCE = 1e-6  # of a loss; the same program on the same machine gives the same bits
-PATIENCE_S = 240.0  # for a life; a longer one hangs
-GRACE_S = 150.0  # for a process to notice another's death: jax's heartbeats take 100 s
+PATIENCE_S = 1200.0  # for a life, on a machine that is busy with other things; a longer one hangs
+GRACE_S = 60.0  # for a process to end after another's death
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,8 +269,8 @@ class Run:
 
 
 def said_why(log: Path) -> bool:
-    """Whether a process that lost another said so."""
-    return any(text in log.read_text() for text in ("another process",))
+    """Whether a process that lost another said so: rtx, or jax where its own thread noticed first."""
+    return any(text in log.read_text() for text in ("another process of this run", "another task died"))
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.kill.lives import Death, Run
-from tests.kill.matrix import FOLLOWED
+from tests.kill.matrix import FOLLOWED, SELDOM, run_matrix
 from tests.kill.phases import PHASES, Plan
 from tests.kill.remains import array_hashes, unlike_arrays
 from tests.train.small_run import write_sets
 
 NUM_STEPS = 144
-SELDOM = "run.save_every=72"  # of runs that are not killed: saves cost more than steps
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +53,19 @@ def test_killed_once_in_every_phase(whole, data, tmp_path):
     assert run.findings.least_followed >= FOLLOWED
 
 
+def test_one_process_then_two_then_one(whole, data, tmp_path):
+    """The batch is the same, so are the numbers. Of the two the coordinator dies; the other ends by itself and says why."""
+    run = Run(tmp_path / "elastic", data, num_steps=NUM_STEPS, whole=whole)
+    assert not run.live(Death(plan=Plan(phase="before save", call=3)))
+    alone = run.newest
+    assert not run.live(Death(plan=Plan(phase="commit", call=2, moment="after")), num_processes=2)
+    assert run.newest == alone + 16
+    assert run.live()
+    assert run.findings.lines() == []
+    assert run.findings.compared >= NUM_STEPS
+    assert run.findings.least_followed >= FOLLOWED
+
+
 def test_the_same_seed_gives_the_same_bits(whole, data, tmp_path):
     again, other = (
         Run(tmp_path / str(seed), data, num_steps=NUM_STEPS, settings=[SELDOM, f"run.seed={seed}"]) for seed in (0, 1)
@@ -78,3 +90,14 @@ def test_findings_find(whole, data, tmp_path):
     assert not run.live(Death(plan=Plan(phase="before save")))
     assert "config.json" in run.findings.torn[0]
     assert any(f"step {committed} was committed" in line for line in run.findings.lost)
+
+
+@pytest.mark.kill
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.parametrize(("processes", "kills"), [((1,), 200), ((2,), 60), ((1, 2), 20)], ids=["one", "two", "in turn"])
+def test_the_whole_matrix(tmp_path, processes, kills):
+    """Half of the kills at random instants, the others in every phase before, amid and after it."""
+    findings = run_matrix(tmp_path, kills=kills, seed=len(processes), processes=processes)
+    assert findings.lines() == []
+    assert sum(findings.kills.values()) >= kills
+    assert findings.least_followed >= FOLLOWED
