@@ -15,11 +15,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from rtx.models.layout import num_row_shards
+
 Logits = Callable[[Array], Array]
 """hidden [b, c, d] -> float32 [b, c, v]."""
 
 MAX_ENTRIES = 1 << 26
-"""Logits that exist at a time, over the whole batch (256 MB)."""
+"""Logits that exist at a time, of all rows on one device (256 MB)."""
 
 
 def cross_entropy(
@@ -32,7 +34,8 @@ def cross_entropy(
     max_entries: int = MAX_ENTRIES,
 ) -> tuple[Float[Array, "b r"], Bool[Array, "b r"]]:
     """Nats per token, float32, and whether the label is the likeliest; both may be anything where `counted` is False."""
-    (b, r), c = labels.shape, max(1, max_entries // (labels.shape[0] * vocab))
+    b, r = labels.shape
+    c = max(1, max_entries * num_row_shards() // (b * vocab))
     if c >= r:
         return jax.checkpoint(lambda h, y: _piece(logits_of, h, y))(hidden, labels)
     pad = -r % c
