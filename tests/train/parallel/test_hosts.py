@@ -17,6 +17,7 @@ from rtx.train.metrics import read_metrics
 from rtx.train.overrides import load_config
 from rtx.train.parallel.hosts import Launch, find_launch
 from rtx.train.preemption import EXIT_PREEMPTED
+from tests.train.small_run import write_sets
 
 ROOT = Path(__file__).resolve().parents[3]
 TORCHRUN = {"MASTER_ADDR": "node0", "MASTER_PORT": "29500", "RANK": "3", "WORLD_SIZE": "8"}
@@ -104,13 +105,13 @@ def curve(run: Path) -> dict[tuple[int, str], float]:
 @pytest.mark.timeout(1000)  # seconds; two processes compile beside each other
 def test_two_hosts_train_as_one_and_stop_together(tmp_path):
     """Four devices on two hosts; SIGTERM reaches the second host only, and the run is ended by one process on one device."""
+    sets = write_sets(tmp_path / "data")
     text = f"""
-from pathlib import Path
-from rtx.train.config import TrainConfig
-from tests.train.small_run import small_config, write_sets
+from rtx.train.config import DataSet, TrainConfig
+from tests.train.small_run import small_config
 
 def small() -> TrainConfig:
-    return small_config(write_sets(Path({str(tmp_path / "data")!r})), log_every=1)
+    return small_config({sets!r}, log_every=1)
 """
     (tmp_path / "config.py").write_text(text)
     config = load_config(str(tmp_path / "config.py"))
