@@ -84,8 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_reproduce(verbs)
     add_data(verbs.add_parser("data", help="data sets: list, prepare, look at, record, bring in"))
     _add_train(verbs)
-    add_plan(verbs)
     add_report(verbs)
+    add_plan(verbs)
     _add_eval(verbs)
     _add_serve(verbs)
     _add_ask(verbs)
@@ -150,13 +150,21 @@ def _add_train(verbs: argparse._SubParsersAction) -> None:
         "--profile", type=int, nargs="?", const=5, default=0, metavar="STEPS",
         help="trace so many steps after a warm-up with JAX's profiler, into RUN/profile (5 if no number is given)",
     )  # fmt: skip
+    hosts = parser.add_argument_group(
+        "several hosts", "the same command on each; torchrun, SLURM and TPU pods need none of these (docs/scale.md)"
+    )
+    hosts.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 runs, and a free port there")
+    hosts.add_argument("--process-id", type=int, metavar="I", help="this process: 0 to N - 1")
+    hosts.add_argument("--num-processes", type=int, metavar="N", help="one for each host")
 
 
 def _train(args: argparse.Namespace) -> None:
     from rtx.train.loop import train
     from rtx.train.overrides import load_config
+    from rtx.train.parallel.hosts import join
 
     config = load_config(args.config, args.set)
+    join(args.coordinator, args.process_id, args.num_processes)
     file, _, function = args.config.partition(":")
     run_dir = args.run or Path("runs") / (Path(file).stem + (f"-{function}" if function else ""))
     checkpoint = train(config, run_dir, profile=args.profile)

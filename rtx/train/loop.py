@@ -11,6 +11,7 @@ batch is on its way there before any of them.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import platform
@@ -29,7 +30,7 @@ import rtx
 from rtx import progress
 from rtx.data.loader import Loader, LoaderState
 from rtx.errors import UserError
-from rtx.models.families import build_model, model_to_json, reads
+from rtx.models.families import build_model, model_from_json, model_to_json, reads
 from rtx.models.protocol import Model
 from rtx.spec import Batch, to_json
 from rtx.train import checkpoint, imitation, pytree, starts
@@ -214,7 +215,8 @@ def _compile_once() -> dict[str, int]:
 
 def _check_same_data(restored: checkpoint.Restored, inputs: Inputs, model: Model) -> None:
     """The paths of the data may change when a run goes on; what is found there may not."""
-    then, now = restored.side, _side_files(inputs, model, config={}, loader_state={})
+    now = _side_files(inputs, model, config={}, loader_state={})
+    then = dataclasses.replace(restored.side, model=model_to_json(model_from_json(restored.side.model)))  # as of now
     # As text, because the order of the data sets in the contract is the model's embodiment index.
     texts = [{name: json.dumps(data) for name, data in side.to_json().items()} for side in (then, now)]
     changed = [name for name in ("contract", "tokenizer", "model") if texts[0][name] != texts[1][name]]
