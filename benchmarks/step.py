@@ -2,12 +2,13 @@
 
     python benchmarks/step.py configs/tiny.py:bridge --set data.sets.0.source=SOURCE
 
-The configuration's run, over its real data, with log lines and one asynchronous save in `--save-every` steps. Every
-`--segment` steps the loop is held and the same compiled program runs `--alone` times on the batch and a copy of the state it
-just had, so that both are measured in the same minutes on the same machine; the loader fills its queue meanwhile, hence the
-first steps behind each stop do not count. The share is 1 - (step alone) / (loop), in seconds of the clock and of the processor
-(all threads of the process; other programs hardly change them). On a CPU both hold the decoding of pictures and the writing of
-checkpoints, which take turns with the step there and run beside it on an accelerator. Goal: at most 3 % of the clock.
+The configuration's run, over its real data, with log lines and an asynchronous save every `--save-every` steps, early in a
+segment. Every `--segment` steps the loop is held and the same compiled program runs `--alone` times on the batch and a copy of
+the state it just had, so that both are measured in the same minutes on the same machine; the loader fills its queue meanwhile,
+hence the first steps behind each stop do not count. The share is 1 - (step alone, before and behind) / (loop), in seconds of
+the clock and of the processor (all threads of the process; other programs hardly change them), pooled and as the median of
+the segments. On a CPU both hold the decoding of pictures and the writing of checkpoints, which take turns with the step there
+and run beside it on an accelerator. Goal: at most 3 % of the clock.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rtx.data.assemble import Assembler
 from rtx.train import loop
 from rtx.train.observe import Window
 from rtx.train.overrides import load_config, override
 from rtx.train.prefetch import Prefetch
 from rtx.train.saver import Saver
 
-WARM_UP, SETTLE = 20, 10  # steps that do not count: at the start, and behind each stop
+SETTLE = 10  # steps behind each stop that do not count
 
 
 @dataclass
@@ -62,17 +64,32 @@ class Seconds:
 class Watch:
     """What is measured while the loop runs."""
 
+    warm_up: int  # steps before the first stop
     segment: int
     alone: int
     loop: list[Seconds] = field(default_factory=list)
     step: list[Seconds] = field(default_factory=list)  # of `alone` steps each
     parts: dict[str, float] = field(default_factory=dict)  # seconds of the clock in which the loop does not feed the device
+    beside: dict[str, list[float]] = field(default_factory=dict)  # processor seconds of threads beside the loop
     is_on: bool = False
     values: Any = None  # of the last step sent
 
     def note(self, part: str, seconds: float) -> None:
         if self.is_on:
             self.parts[part] = self.parts.get(part, 0.0) + seconds
+
+    def in_thread(self, part: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        """The method, with its thread's processor seconds noted."""
+        spent = self.beside.setdefault(part, [])
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            start = time.thread_time()
+            result = method(*args, **kwargs)
+            if self.is_on:
+                spent.append(time.thread_time() - start)
+            return result
+
+        return timed
 
     def around(self, part: str, method: Callable[..., Any]) -> Callable[..., Any]:
         """The method, timed from when the device has done what it was given: waiting for that is no loss."""
@@ -92,7 +109,7 @@ class Watch:
 
         def counted(state: Any, batch: Any, *rest: Any) -> Any:
             nonlocal calls
-            at = (calls - WARM_UP) % self.segment if calls >= WARM_UP else -1
+            at = (calls - self.warm_up) % self.segment if calls >= self.warm_up else -1
             if at == 0:
                 self._hold(step, state, batch, rest)
             if at == SETTLE:
@@ -125,19 +142,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="configs/FILE.py:function")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE")
-    parser.add_argument("--segments", type=int, default=5)
-    parser.add_argument("--segment", type=int, default=110, help="steps between two stops (default: %(default)s)")
-    parser.add_argument("--alone", type=int, default=25, help="steps alone at each stop (default: %(default)s)")
+    parser.add_argument("--segments", type=int, default=20)
+    parser.add_argument("--segment", type=int, default=50, help="steps between two stops (default: %(default)s)")
+    parser.add_argument("--alone", type=int, default=15, help="steps alone at each stop (default: %(default)s)")
     parser.add_argument("--save-every", type=int, default=500, help="steps (default: %(default)s)")
     args = parser.parse_args()
     if args.segment <= SETTLE:
         parser.error(f"--segment must be above {SETTLE}")
-    steps = WARM_UP + args.segments * args.segment + 1
+    warm_up = 20 + (args.save_every - 20 - SETTLE - (args.segment - SETTLE) // 4) % args.segment
+    steps = warm_up + args.segments * args.segment + 1
     config = override(
         load_config(args.config, args.set),
         [f"train.num_steps={steps}", f"run.save_every={args.save_every}", "run.eval_samples=0"],
     )
-    watch = Watch(segment=args.segment, alone=args.alone)
+    watch = Watch(warm_up=warm_up, segment=args.segment, alone=args.alone)
     _watch(watch)
     with tempfile.TemporaryDirectory() as folder:
         loop.train(config, Path(folder) / "run")
@@ -156,6 +174,8 @@ def _watch(watch: Watch) -> None:
     loop._compiled = lambda *args, **kwargs: watch.step_of(compiled(*args, **kwargs))  # type: ignore[assignment]
     Prefetch.take = taken  # type: ignore[method-assign]
     Window.log = watch.around("log lines", Window.log)  # type: ignore[method-assign]
+    Assembler.fill = watch.in_thread("reading and decoding", Assembler.fill)  # type: ignore[method-assign]
+    Saver._finish = watch.in_thread("writing saves", Saver._finish)  # type: ignore[method-assign]
     Saver.save = watch.around("saves (held for the copy)", Saver.save)  # type: ignore[method-assign]
 
 
@@ -166,18 +186,20 @@ def report(watch: Watch, *, segment: int, saves: int) -> str:
     ]
     for unit in ("clock", "processor"):
         loop_s = np.array([getattr(one, unit) for one in watch.loop]) / segment
-        step_s = np.array([getattr(one, unit) for one in watch.step[: len(loop_s)]]) / watch.alone
-        after_s = np.array([getattr(one, unit) for one in watch.step[1 : len(loop_s) + 1]]) / watch.alone
-        both = np.array([np.mean(pair) for pair in zip(step_s, after_s, strict=False)])  # before and behind each segment
-        shares = 1 - both / loop_s[: len(both)]
+        alone_s = np.array([getattr(one, unit) for one in watch.step]) / watch.alone
+        step_s = (alone_s[:-1] + alone_s[1:]) / 2  # before and behind each segment
+        low, middle, high = np.percentile(100 * (1 - step_s / loop_s), (25, 50, 75))
         lines.append(
-            f"  {unit:9}  loop {1e3 * loop_s.mean():8.2f} ms a step, step alone {1e3 * both.mean():8.2f} ms: "
-            f"{100 * (1 - both.mean() / loop_s[: len(both)].mean()):5.1f} % not in the step "
-            f"(segments {', '.join(f'{100 * share:.1f}' for share in shares)})"
+            f"  {unit:9}  loop {1e3 * loop_s.mean():8.2f} ms a step, step alone {1e3 * step_s.mean():8.2f} ms: "
+            f"{100 * (1 - step_s.mean() / loop_s.mean()):5.1f} % not in the step (segments: median {middle:.1f}, "
+            f"half of them {low:.1f} to {high:.1f})"
         )
     total = sum(one.clock for one in watch.loop)
     lines.append(f"  of the loop's clock, with {saves} save(s) in all:")
     lines += [f"    {100 * seconds / total:5.2f} % {part}" for part, seconds in sorted(watch.parts.items())]
+    busy = sum(one.processor for one in watch.loop)
+    lines.append("  of the loop's processor seconds:")
+    lines += [f"    {100 * sum(spent) / busy:5.2f} % {part}" for part, spent in sorted(watch.beside.items())]
     return "\n".join(lines)
 
 

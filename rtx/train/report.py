@@ -19,6 +19,7 @@ from rtx import plots
 from rtx.errors import UserError, WorldError
 from rtx.files import atomic, read_json
 from rtx.page import count, page, terms
+from rtx.plots import Number, Points
 from rtx.progress import duration
 from rtx.tables import Cell, html_table
 from rtx.train import fields
@@ -33,13 +34,13 @@ Lines = Sequence[Mapping[str, Any]]
 
 _TITLES = {
     "loss": "Loss", "accuracy": "Action tokens right", "accuracy_text": "Answer tokens right",
-    "exact": "Questions answered right", "accuracy_last": "Action tokens right, last frame",
+    "exact_match": "Questions answered right", "accuracy_last": "Action tokens right, last frame",
     "categorical_accuracy": "Gripper and other yes-or-no tokens right", "l1": "Error of actions (model space)",
     "l1_first": "Error of the next action (model space)", "lr": "Learning rate", "grad_norm": "Gradient norm",
     "samples_per_s": "Samples a second", "step_s": "Seconds a step", "data_wait": "Share of time waited for data",
     "mfu": "Model FLOPs utilisation (MFU)", "flops_per_s": "Operations a second",
 }  # fmt: skip
-_LEARNING = ("loss", "accuracy", "accuracy_text", "exact", "l1")
+_LEARNING = ("loss", "accuracy", "accuracy_text", "exact_match", "l1")
 _OPTIMIZER = ("lr", "grad_norm")
 _LOG = ("loss", "grad_norm")  # they fall by powers of ten
 _SPEED = ("samples_per_s", "step_s", "data_wait", "mfu", "flops_per_s")
@@ -115,14 +116,14 @@ def _speed_tile(line: Mapping[str, Any]) -> tuple[str, str, str]:
 # curves
 
 
-def _marks(starts: Lines, events: Lines) -> dict[str, list[float]]:
-    marks: dict[str, list[float]] = {"resumed": [start["step"] for start in starts if start["step"]]}
+def _marks(starts: Lines, events: Lines) -> dict[str, list[Number]]:
+    marks: dict[str, list[Number]] = {"resumed": [start["step"] for start in starts if start["step"]]}
     for event in events:
         marks.setdefault(event["event"], []).append(event["step"])
     return marks
 
 
-def _curves(train: Lines, val: Lines, marks: Mapping[str, Sequence[float]]) -> str:
+def _curves(train: Lines, val: Lines, marks: Mapping[str, Sequence[Number]]) -> str:
     known = dict.fromkeys(name for line in [*train, *val] for name, value in line.items() if _is_figure(name, value))
     rest = [name for name in known if name not in (*_LEARNING, *_OPTIMIZER, *_SPEED)]
     learning = "".join(_figure(name, train, val, marks) for name in (*_LEARNING, *rest, *_OPTIMIZER) if name in known)
@@ -140,14 +141,14 @@ def _is_figure(name: str, value: Any) -> bool:
     return name not in _NO_FIGURES and isinstance(value, int | float)
 
 
-def _figure(name: str, train: Lines, val: Lines, marks: Mapping[str, Sequence[float]]) -> str:
+def _figure(name: str, train: Lines, val: Lines, marks: Mapping[str, Sequence[Number]]) -> str:
     curves = {"training": _points(train, name), "held-out episodes": _points(val, name)}
     curves = {of: points for of, points in curves.items() if points}
     drawn = plots.curve_plot(curves, x_label="step", marks=marks, log=name in _LOG)
     return plots.figure(_TITLES.get(name, name), drawn, list(curves) if len(curves) > 1 else ())
 
 
-def _points(lines: Lines, name: str, of_set: str | None = None) -> list[tuple[float, float]]:
+def _points(lines: Lines, name: str, of_set: str | None = None) -> Points:
     """(step, value) where there is one; JSON's null is none."""
     values = [(line["step"], line if of_set is None else line.get("sets", {}).get(of_set, {})) for line in lines]
     return [(step, found[name]) for step, found in values if isinstance(found.get(name), int | float)]
@@ -176,7 +177,7 @@ def _sets(starts: Lines, train: Lines, val: Lines) -> str:
     return f"<h2>Data sets</h2>{html_table(head, rows)}{note}{colours}<div class='plots small'>{small}</div>"
 
 
-def _last(points: Sequence[tuple[float, float]], most: int) -> str:
+def _last(points: Points, most: int) -> str:
     recent = [y for _, y in points[-most:]]
     return _number(sum(recent) / len(recent)) if recent else "-"
 

@@ -15,6 +15,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +116,16 @@ class WandB:
         run_id = _kept_id(run_dir / "wandb")
         for old in (run_dir / "wandb").glob(f"offline-run-*-{run_id}"):
             shutil.rmtree(old)
-        self._run = wandb.init(
-            project=project, id=run_id, name=run_dir.resolve().name, dir=run_dir, config=dict(config), mode=mode,
-            resume=None if mode == "offline" else "allow",
+        start = partial(
+            wandb.init, project=project, id=run_id, name=run_dir.resolve().name, dir=run_dir, config=dict(config),
             settings=wandb.Settings(silent=True, console="off", save_code=False, finish_timeout=_FINISH_S),
         )  # fmt: skip
+        try:
+            self._run = start(mode=mode, resume=None if mode == "offline" else "allow")
+        except wandb.errors.CommError as error:
+            log.error("wandb: no connection, writing for `wandb sync` instead: %s", error)
+            wandb.teardown()  # its server process still holds the id
+            mode, self._run = "offline", start(mode="offline")
         log.info("wandb: mode=%s project=%s id=%s folder=%s", mode, project, run_id, self._run.dir)
         for line in past:
             self.write(line)

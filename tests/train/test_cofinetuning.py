@@ -74,6 +74,8 @@ def test_actions_and_answers_are_told_side_by_side(runs):
         assert "accuracy_text" not in line["sets"]["robot"], "it says nothing but actions"
         assert "accuracy" not in line["sets"]["questions"]
         assert 0 <= line["sets"]["questions"]["accuracy_text"] <= 1
+        assert line["sets"]["robot"]["loss"] > 0
+        assert line["sets"]["questions"]["loss"] > 0
     assert 0 <= val["sets"]["questions"]["exact_match"] <= 1
     assert "exact_match" not in val["sets"]["robot"]
     assert train["nonfinite"] == 0

@@ -21,7 +21,9 @@ from rtx.train.metrics import read_metrics
 from rtx.train.overrides import override
 from rtx.train.preemption import EXIT_PREEMPTED, Preempted
 from rtx.train.prefetch import Prefetch
+from rtx.train.report import write_report
 from rtx.train.starts import read_starts
+from tests.checked_html import check_closed
 from tests.train.small_run import small_config, write_sets
 
 
@@ -75,6 +77,14 @@ def test_a_profile_that_does_not_fit_is_told(finished, tmp_path):
     config, _ = finished
     with pytest.raises(UserError, match=r"--profile 6 needs 9 steps, 8 are left"):
         loop.train(config, tmp_path / "run", profile=6)
+
+
+def test_its_page_can_be_drawn(finished):
+    _, run = finished
+    page = write_report(run).read_text()
+    check_closed(page)
+    for words in ("8 of 8", "Operations a second", "second: actions right", "sound", "Contract"):
+        assert words in page
 
 
 def test_each_start_is_noted(finished):

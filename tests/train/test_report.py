@@ -7,24 +7,43 @@ import shutil
 import pytest
 
 from rtx.errors import UserError
-from rtx.train import loop, report
+from rtx.files import write_json
+from rtx.train import report
+from rtx.train.config import DataSet, config_to_json
 from rtx.train.metrics import MetricsFile
 from tests.checked_html import check, check_closed
-from tests.train.small_run import small_config, write_sets
+from tests.train import checkpoints
+from tests.train.small_run import small_config
+
+STARTED = {
+    "wall_s": 1.8e9, "host": "node-1", "machine": "Linux", "versions": {"jax": "0.10.2"}, "hosts": 1, "mesh": {"data": 1},
+    "devices": {"platform": "cpu", "kind": "cpu", "count": 1}, "fingerprint": "0123456789abcdef", "parameters": 12345,
+    "sets": [
+        {"name": "first", "share": 1 / 3, "episodes": 3, "steps": 14},
+        {"name": "second", "share": 2 / 3, "episodes": 3, "steps": 15},
+    ],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Of 6 steps, the last two after a resume; with an event of each kind."""
-    folder = tmp_path_factory.mktemp("report")
-    config = small_config(write_sets(folder / "data"), num_steps=6)
-    loop.train(config, folder / "run <1>")
-    shutil.rmtree(folder / "run <1>" / "checkpoints" / "6")
-    loop.train(config, folder / "run <1>")
-    with MetricsFile(folder / "run <1>" / "metrics.jsonl", step=6) as metrics:
+    """A run folder as the loop leaves it after a resume, with an event of each kind: its own files, by their own writers. The
+    page of a run that was trained is looked at in `test_loop`."""
+    run = tmp_path_factory.mktemp("report") / "run <1>"
+    write_json(run / "config.json", config_to_json(small_config((DataSet(prepared="unused"),), num_steps=6)))
+    (run / "starts.jsonl").write_text("".join(json.dumps(STARTED | {"step": step}) + "\n" for step in (0, 3)))
+    with MetricsFile(run / "metrics.jsonl", step=0) as metrics:
+        for step in range(1, 7):
+            sets = {name: {"loss": 2.0 / step, "accuracy": step / 10} for name in ("first", "second")}
+            figures = {"loss": 2.0 / step, "accuracy": step / 10, "lr": 1e-3, "grad_norm": 1.0, "nonfinite": 0}
+            speed = {"samples_per_s": 64.0, "step_s": 0.5, "flops_per_s": 4e12, "data_wait": 0.02}
+            metrics.write(step=step, kind="train", **figures, **speed, sets=sets)
+            if step % 2 == 0:
+                metrics.write(step=step, kind="val", loss=2.5 / step, accuracy=step / 11, sets=sets)
         metrics.write(step=5, kind="event", event="update skipped", reason="samples 16..19")
         metrics.write(step=6, kind="event", event="save failed", reason="the disk is <full>")
-    return folder / "run <1>"
+    checkpoints.save(run / "checkpoints", 3, 6)
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +94,7 @@ def test_a_damaged_checkpoint_is_shown(run, tmp_path):
 def test_contents_may_be_left_unread(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     path = tmp_path / "run" / "checkpoints" / "6" / "contract.json"
-    path.write_text(path.read_text().replace('"first"', '"worst"', 1))  # as long as it was
+    path.write_text(path.read_text().replace('"sim_panda"', '"sim_pandx"', 1))  # as long as it was
     quick = text_of(report.write_report(tmp_path / "run", tmp_path / "q.html", hashes=False).read_text())
     assert "damaged" not in quick
     assert "against its size only" in quick

@@ -96,14 +96,19 @@ def from_wandb(run):
     return json.loads(done.stdout)
 
 
-def test_wandb_without_a_login_is_a_folder_with_every_step_once(tmp_path):
-    """In a process of its own, as runs are: W&B keeps a server process and threads."""
+def write_with_wandb(run, starts, **environment):
+    """In a process of its own, as runs are: W&B keeps a server process and threads. Returns what it said."""
     program = (
-        "from tests.train.test_sinks import write; from pathlib import Path; run = Path({!r})\n"
-        "for start, steps in ((0, (10, 20, 30)), (20, (30, 40))): write(run, *steps, start=start, settings=['run.wandb=arms'])"
-    ).format(str(tmp_path))
-    environment = {"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(p for p in sys.path if p)}
-    subprocess.run([sys.executable, "-c", program], check=True, env=environment, capture_output=True)
+        f"from tests.train.test_sinks import write; from pathlib import Path; run = Path({str(run)!r})\n"
+        f"for start, steps in {starts}: write(run, *steps, start=start, settings=['run.wandb=arms'])"
+    )
+    here = {"HOME": str(run / "home"), "PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(p for p in sys.path if p)}
+    done = subprocess.run([sys.executable, "-c", program], check=True, env=here | environment, capture_output=True, text=True)
+    return done.stderr
+
+
+def test_wandb_without_a_login_is_a_folder_with_every_step_once(tmp_path):
+    write_with_wandb(tmp_path, ((0, (10, 20, 30)), (20, (30, 40))))
     found = from_wandb(tmp_path)
     assert found["project"] == "arms"
     assert found["id"] == (tmp_path / "wandb" / "rtx-id").read_text()
@@ -113,6 +118,14 @@ def test_wandb_without_a_login_is_a_folder_with_every_step_once(tmp_path):
     assert rows[40]["train/loss"] == pytest.approx(1 / 40, rel=1e-5)
     assert rows[40]["val_loss/a"] == 2.0
     assert rows[10]["train_accuracy/a"] == 0.1
+
+
+@pytest.mark.slow  # W&B tries for as long as it was told, and does not hurry
+def test_wandb_without_a_connection_goes_on_in_a_folder(tmp_path):
+    server = {"WANDB_API_KEY": "0" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_INIT_TIMEOUT": "3"}
+    said = write_with_wandb(tmp_path, ((0, (10, 20)),), **server)
+    assert said.count("wandb: no connection") == 1
+    assert sorted(row["_step"] for row in from_wandb(tmp_path)["rows"]) == [10, 20]
 
 
 def test_a_missing_package_is_told_before_anything_is_done(tmp_path, monkeypatch):
