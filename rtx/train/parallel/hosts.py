@@ -15,7 +15,7 @@ import glob
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,18 +177,28 @@ def share(mesh: Mesh) -> tuple[int, int]:
 
     Raises UserError for a mesh on which the rows of hosts overlap in part.
     """
-    rows: dict[int, set[int]] = {}
-    for shard, devices in enumerate(mesh.devices.reshape(num_row_shards(mesh), -1)):
-        for device in devices:
-            rows.setdefault(device.process_index, set()).add(shard)
-    parts = sorted({tuple(sorted(of_process)) for of_process in rows.values()})
-    if sum(map(len, parts)) != num_row_shards(mesh) or len({len(part) for part in parts}) > 1:
+    devices = mesh.devices.reshape(num_row_shards(mesh), -1)
+    found = shares([[device.process_index for device in of_rows] for of_rows in devices])
+    if found is None:
         shape = ", ".join(f"run.mesh.{name}={size}" for name, size in mesh.shape.items())
         raise UserError(
             f"on this mesh ({shape}) hosts would hold parts of each other's rows; choose run.mesh.tensor to divide the devices "
             "of a host, or to be a multiple of them"
         )
-    return parts.index(tuple(sorted(rows[jax.process_index()]))), len(parts)
+    return found[jax.process_index()]
+
+
+def shares(processes: Sequence[Sequence[int]]) -> dict[int, tuple[int, int]] | None:
+    """(index, count) of each process, given those whose devices hold each part of the rows. None where two processes hold
+    some rows in common and not all, or not equally many."""
+    held: dict[int, list[int]] = {}
+    for part, of_part in enumerate(processes):
+        for process in sorted(set(of_part)):
+            held.setdefault(process, []).append(part)
+    distinct = sorted({tuple(parts) for parts in held.values()})
+    if sum(map(len, distinct)) != len(processes) or len({len(parts) for parts in distinct}) > 1:
+        return None
+    return {process: (distinct.index(tuple(parts)), len(distinct)) for process, parts in held.items()}
 
 
 def global_batch(mesh: Mesh, host_batch: Any) -> Any:

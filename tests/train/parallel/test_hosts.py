@@ -15,7 +15,7 @@ from rtx.errors import UserError
 from rtx.train import checkpoint, loop
 from rtx.train.metrics import read_metrics
 from rtx.train.overrides import load_config
-from rtx.train.parallel.hosts import Launch, find_launch
+from rtx.train.parallel.hosts import Launch, find_launch, shares
 from rtx.train.preemption import EXIT_PREEMPTED
 from tests.train.small_run import write_sets
 
@@ -67,6 +67,22 @@ def test_a_slurm_task_alone_on_its_host_has_all_gpus():
 def test_half_a_description_is_refused(environment, flags, message):
     with pytest.raises(UserError, match=message):
         find_launch(environment, *flags)
+
+
+@pytest.mark.parametrize(
+    ("processes", "expected"),
+    [
+        ([[0, 0]], {0: (0, 1)}),
+        ([[0], [0], [1], [1]], {0: (0, 2), 1: (1, 2)}),
+        ([[0], [1], [0], [1]], {0: (0, 2), 1: (1, 2)}),  # as the torus has them
+        ([[0, 1], [2, 3]], {0: (0, 2), 1: (0, 2), 2: (1, 2), 3: (1, 2)}),  # "tensor" over two hosts
+        ([[0, 1], [0, 1]], {0: (0, 1), 1: (0, 1)}),
+        ([[0, 0], [0, 1], [1, 1]], None),
+        ([[0], [0], [1]], None),
+    ],
+)
+def test_each_process_reads_the_rows_its_devices_hold(processes, expected):
+    assert shares(processes) == expected
 
 
 def train_on_two_hosts(config: Path, run: Path, *, stop_second_with: int) -> list[int]:
