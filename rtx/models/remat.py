@@ -1,7 +1,8 @@
 """What the backward pass keeps of a layer and what it computes again: memory against time, by name.
 
 none      keeps everything
-dots      results of matrix products; what lies between is cheap (of scanned layers often cheaper than a stack of it)
+dots      results of matrix products; what lies between is cheap (of scanned layers often cheaper than a stack of it).
+          Of attention with a backward pass of its own what that needs, which is not the scores
 weights   results of products with parameters; attention, activations times activations, is computed again
 layers    what enters the layer; all of it is computed again, a third more work
 """
@@ -16,9 +17,13 @@ import jax
 Remat = Literal["none", "dots", "weights", "layers"]
 REMATS: tuple[str, ...] = get_args(Remat)
 
+RESULTS = "results"
+"""Name (`checkpoint_name`) of what is kept beside products: small, and dear to compute again."""
+
+_kept = jax.checkpoint_policies
 _POLICIES = {
-    "dots": jax.checkpoint_policies.dots_saveable,
-    "weights": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "dots": _kept.save_from_both_policies(_kept.dots_saveable, _kept.save_only_these_names(RESULTS)),
+    "weights": _kept.save_from_both_policies(_kept.dots_with_no_batch_dims_saveable, _kept.save_only_these_names(RESULTS)),
     "layers": None,
 }
 

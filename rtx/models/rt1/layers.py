@@ -89,22 +89,26 @@ class HeadProjection(nn.Module):
 
     kernel_shape: tuple[int, ...]  # (d, e, h) into heads, (e, h, d) out of them
     num_inputs: int  # leading kernel axes that are summed over: 1 into heads, 2 out of them
+    use_bias: bool = True
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         axes = tuple(range(len(self.kernel_shape)))
         init = nn.initializers.lecun_normal(in_axis=axes[: self.num_inputs], out_axis=axes[self.num_inputs :])
         self.kernel = self.param("kernel", init, self.kernel_shape, jnp.float32)
-        self.bias = self.param("bias", nn.initializers.zeros, self.kernel_shape[self.num_inputs :], jnp.float32)
+        if self.use_bias:
+            self.bias = self.param("bias", nn.initializers.zeros, self.kernel_shape[self.num_inputs :], jnp.float32)
 
     def __call__(self, x: Float[Array, "b n *i"]) -> Float[Array, "b n *o"]:
         inputs, outputs = self.kernel_shape[: self.num_inputs], self.kernel_shape[self.num_inputs :]
-        kernel, bias = self.weights()
-        rows = x.astype(self.dtype).reshape(-1, math.prod(inputs)) @ kernel.reshape(math.prod(inputs), math.prod(outputs))
-        return (rows + bias.reshape(-1)).reshape(*x.shape[:2], *outputs)
+        kernel = self.kernel.astype(self.dtype).reshape(math.prod(inputs), math.prod(outputs))
+        rows = x.astype(self.dtype).reshape(-1, math.prod(inputs)) @ kernel
+        if self.use_bias:
+            rows += self.bias.astype(self.dtype).reshape(-1)
+        return rows.reshape(*x.shape[:2], *outputs)
 
     def weights(self) -> tuple[Float[Array, "*k"], Float[Array, "*o"]]:
-        """Kernel and bias, in the dtype of the computation."""
+        """Kernel and bias, in the dtype of the computation; of a projection that has both."""
         return self.kernel.astype(self.dtype), self.bias.astype(self.dtype)
 
 

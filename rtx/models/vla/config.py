@@ -187,14 +187,21 @@ class PaLIConfig(VLAConfig):
     language: T5Config
 
 
+def _nano_vit() -> ViTConfig:
+    return ViTConfig(patch=16, width=128, depth=4, mlp=512, heads=4)
+
+
+def _small_vit() -> ViTConfig:
+    return ViTConfig(patch=16, width=384, depth=6, mlp=1536, heads=6)
+
+
 def nano_paligemma() -> PaliGemmaConfig:
     """About 3 million parameters: tests and laptops. 64 tokens a picture at 128 pixels."""
     return PaliGemmaConfig(
         image_size=(128, 128),
-        vision=ViTConfig(patch=16, width=128, depth=4, mlp=512, heads=4),
+        vision=_nano_vit(),
         language=GemmaConfig(
-            vocab=2048, width=192, depth=4, mlp=512, heads=4, kv_heads=1, head_dim=48, query_scale=48**-0.5,
-            attn_softcap=None, final_softcap=None, post_norms=False,
+            vocab=2048, width=192, depth=4, mlp=512, heads=4, kv_heads=1, head_dim=48, query_scale=48**-0.5
         ),
     )  # fmt: skip
 
@@ -203,10 +210,9 @@ def small_paligemma() -> PaliGemmaConfig:
     """About 30 million parameters."""
     return PaliGemmaConfig(
         image_size=(128, 128),
-        vision=ViTConfig(patch=16, width=384, depth=6, mlp=1536, heads=6),
+        vision=_small_vit(),
         language=GemmaConfig(
-            vocab=4096, width=384, depth=8, mlp=1536, heads=6, kv_heads=2, head_dim=64, query_scale=64**-0.5,
-            attn_softcap=None, final_softcap=None, post_norms=False,
+            vocab=4096, width=384, depth=8, mlp=1536, heads=6, kv_heads=2, head_dim=64, query_scale=64**-0.5
         ),
     )  # fmt: skip
 
@@ -215,7 +221,7 @@ def nano_pali() -> PaLIConfig:
     """About 3 million parameters."""
     return PaLIConfig(
         image_size=(128, 128),
-        vision=ViTConfig(patch=16, width=128, depth=4, mlp=512, heads=4),
+        vision=_nano_vit(),
         language=T5Config(vocab=2048, width=160, mlp=448, heads=4, head_dim=40, encoder_depth=2, decoder_depth=2),
     )
 
@@ -224,6 +230,6 @@ def small_pali() -> PaLIConfig:
     """About 30 million parameters."""
     return PaLIConfig(
         image_size=(128, 128),
-        vision=ViTConfig(patch=16, width=384, depth=6, mlp=1536, heads=6),
+        vision=_small_vit(),
         language=T5Config(vocab=4096, width=384, mlp=1024, heads=6, head_dim=64, encoder_depth=5, decoder_depth=4),
     )

@@ -34,10 +34,9 @@ from jaxtyping import Array, Bool, Float, Int
 from rtx.errors import UserError
 from rtx.models.layout import by_rows, looked_up
 from rtx.models.remat import Remat, rematerialized
+from rtx.models.vla.attention import attend, masked, soft_cap
 
 EPSILON = 1e-6
-NEVER = -1e30
-"""A score that the softmax turns into 0."""
 
 KeysValues = tuple[jax.Array, jax.Array]
 """Heads first: each [b, kv_heads, s, head_dim] of one layer, [layers, b, kv_heads, s, head_dim] of all."""
@@ -242,27 +241,19 @@ class Attention(nn.Module):
         cached: Bool[Array, "b s"] | None,
     ) -> Float[Array, "b e gn h"]:
         """One softmax over the cache's rows and the new ones."""
-        n = new[0].shape[2]
-        scores = [self._scores(query, new[0], mask)]
-        values = [new[1]]
-        if cache is not None and cached is not None:
-            scores.append(self._scores(query, cache[0], cached[:, None]))
-            values.append(cache[1])
+        if cache is None or cached is None:
+            return attend(query, *new, mask, self.config.attn_softcap)
+        scores = [self._scores(query, new[0], mask), self._scores(query, cache[0], cached[:, None])]
         probability = jax.nn.softmax(jnp.concatenate(scores, -1), axis=-1).astype(self.dtype)
-        parts = jnp.split(probability, [n], axis=-1) if len(values) > 1 else [probability]
-        return sum(
-            (part @ value.astype(self.dtype) for part, value in zip(parts, values, strict=True)), jnp.zeros((), self.dtype)
-        )
+        of_new, of_cache = jnp.split(probability, [new[0].shape[2]], axis=-1)
+        return of_new @ new[1] + of_cache @ cache[1].astype(self.dtype)
 
     def _scores(
         self, query: Float[Array, "b e gn h"], key: Float[Array, "b e s h"], mask: Bool[Array, "b q s"]
     ) -> Float[Array, "b e gn s"]:
-        """Float32; NEVER where the mask forbids."""
-        b, e, rows, _ = query.shape
+        """Float32."""
         scores = jnp.matmul(query, key.astype(self.dtype).swapaxes(2, 3), preferred_element_type=jnp.float32)
-        scores = soft_cap(scores, self.config.attn_softcap)
-        per_query = scores.reshape(b, e, self.config.heads // self.config.kv_heads, -1, key.shape[2])
-        return jnp.where(mask[:, None, None], per_query, NEVER).reshape(b, e, rows, -1)
+        return masked(soft_cap(scores, self.config.attn_softcap), mask)
 
 
 class FeedForward(nn.Module):
@@ -350,8 +341,3 @@ def rotate(x: Float[Array, "b e n h"], positions: Int[Array, "b n"], base: float
     sin, cos = jnp.sin(angle), jnp.cos(angle)
     first, second = x[..., :half].astype(jnp.float32), x[..., half:].astype(jnp.float32)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], -1).astype(x.dtype)
-
-
-def soft_cap(x: Float[Array, "*n"], cap: float | None) -> Float[Array, "*n"]:
-    """cap * tanh(x / cap): nearly x while small, never beyond the cap."""
-    return x if cap is None else jnp.tanh(x / cap) * cap

@@ -13,7 +13,6 @@ import dataclasses
 import math
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
@@ -21,7 +20,8 @@ from jaxtyping import Array, Float, UInt8
 from rtx.errors import UserError
 from rtx.models.layout import by_rows
 from rtx.models.remat import Remat, rematerialized
-from rtx.models.rt1.layers import Dense
+from rtx.models.rt1.layers import Dense, HeadProjection
+from rtx.models.vla.attention import attend
 
 EPSILON = 1e-6
 
@@ -174,29 +174,8 @@ class SelfAttention(nn.Module):
             key = layer_norm(cfg, self.dtype, "key_norm")(key)
         # heads first: XLA's CPU backend multiplies such stacks of matrices twice as fast
         query, key, value = (heads.swapaxes(1, 2) for heads in (query / math.sqrt(head_width), key, value))
-        probability = jax.nn.softmax((query @ key.swapaxes(2, 3)).astype(jnp.float32), axis=-1)
-        mixed = (probability.astype(self.dtype) @ value).swapaxes(1, 2)
+        mixed = attend(query, key, value, None, None).swapaxes(1, 2)
         return HeadProjection((cfg.heads, head_width, cfg.width), 2, True, self.dtype, name="out")(mixed)
-
-
-class HeadProjection(nn.Module):
-    """Rows to heads, or heads back to rows, with the kernel shapes of `flax.linen.DenseGeneral`, on flattened rows."""
-
-    kernel_shape: tuple[int, ...]  # (d, e, h) into heads, (e, h, d) out of them
-    num_inputs: int  # leading kernel axes that are summed over: 1 into heads, 2 out of them
-    use_bias: bool
-    dtype: DTypeLike
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "n s *i"]) -> Float[Array, "n s *o"]:
-        axes, split = tuple(range(len(self.kernel_shape))), self.num_inputs
-        inputs, outputs = self.kernel_shape[:split], self.kernel_shape[split:]
-        init = nn.initializers.lecun_normal(in_axis=axes[:split], out_axis=axes[split:])
-        kernel = self.param("kernel", init, self.kernel_shape, jnp.float32).astype(self.dtype)
-        rows = x.astype(self.dtype).reshape(-1, math.prod(inputs)) @ kernel.reshape(math.prod(inputs), math.prod(outputs))
-        if self.use_bias:
-            rows += self.param("bias", nn.initializers.zeros, outputs, jnp.float32).astype(self.dtype).reshape(-1)
-        return rows.reshape(*x.shape[:2], *outputs)
 
 
 def layer_norm(config: ViTConfig, dtype: DTypeLike, name: str) -> nn.LayerNorm:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rtx.errors import UserError
-from rtx.models.vla.gemma import GemmaConfig, as_matrix, gemma2_27b, kernel_init, rotate, soft_cap
+from rtx.models.vla.gemma import GemmaConfig, as_matrix, gemma2_27b, kernel_init, rotate
 
 SMALL = {"width": 8, "depth": 1, "mlp": 8, "head_dim": 4, "query_scale": 0.5}
 
@@ -35,12 +35,6 @@ def test_rotation_turns_halves_and_only_differences_count():
     later = rotate(x, jnp.array([[40, 43]]), 10_000.0)
     score, score_later = (float(t[0, 0, 0] @ t[0, 0, 1]) for t in (turned, later))
     assert score == pytest.approx(score_later, abs=1e-5)
-
-
-def test_soft_cap_bounds_and_leaves_small_numbers():
-    x = jnp.array([-1000.0, -0.01, 0.0, 0.01, 1000.0])
-    np.testing.assert_allclose(soft_cap(x, 30.0), [-30, -0.01, 0, 0.01, 30], atol=1e-6)
-    assert soft_cap(x, None) is x
 
 
 def test_heads_side_by_side():
