@@ -26,6 +26,7 @@ def whole(data, tmp_path_factory):
     return run
 
 
+@pytest.mark.timeout(1200)  # half a minute, but there may be no core free for sixteen processes
 def test_killed_once_in_every_phase(whole, data, tmp_path):
     plans = [
         Plan(phase="commit"),  # of the first save: nothing to go on from
@@ -53,6 +54,7 @@ def test_killed_once_in_every_phase(whole, data, tmp_path):
     assert run.findings.least_followed >= FOLLOWED
 
 
+@pytest.mark.timeout(1200)
 def test_one_process_then_two_then_one(whole, data, tmp_path):
     """The batch is the same, so are the numbers. Of the two the coordinator dies; the other ends by itself and says why."""
     run = Run(tmp_path / "elastic", data, num_steps=NUM_STEPS, whole=whole)
