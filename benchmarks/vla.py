@@ -8,7 +8,8 @@ with the head at one position a step; the ratio is to the faster. Training: loss
 positions only, as ours), gradient, Adam. The answers and losses of both are compared first. Contenders take turns; the median
 of the clock and of the processor is reported, and the share of the roofline: the time that the multiplications need at the
 measured peak of a matrix product, and the weights of each further token at the measured speed of reading memory, over the time
-taken. Both use as many threads as the process may have cores. On a machine that others use too, give it one core, since
+taken. What both libraries need for the same bare products comes first: a program made of products cannot differ by much more.
+Both use as many threads as the process may have cores. On a machine that others use too, give it one core, since
 PyTorch's threads wait for each other by spinning: `taskset -c 0 python benchmarks/vla.py`.
 """
 
@@ -81,6 +82,7 @@ def main() -> None:
     print(f"{count / 1e6:,.0f} M parameters, float32; jax {jax.__version__} on {jax.devices()[0].platform}; {THREADS} threads")
     print(f"measured: {peak / 1e9:,.0f} GFLOP/s in a matrix product, {bandwidth / 1e9:.1f} GB/s read from memory")
     theirs = reference(params, size)
+    bare_products(net, args.batch, args.repeats, Roof(peak, bandwidth))
     if args.part != "training":
         decide(net, params, theirs, args.repeats, Roof(peak, bandwidth))
     if args.part != "deciding":
@@ -279,6 +281,27 @@ def train(net: DecoderOnly, params: Any, theirs: Any, batch: int, repeats: int, 
         * (language * (tokens + PROMPT + ANSWER - 1) + rest * tokens + ANSWER * net.language.vocab * net.language.width)
     )
     compare(f"training step, batch {batch}", programs, repeats, roof.seconds(flops, 0))
+
+
+def bare_products(net: DecoderOnly, batch: int, repeats: int, roof: Roof) -> None:
+    """The first matrix of Gemma's MLP in a training step: its product, and the products of both of its gradients."""
+    import torch
+
+    d, f = net.language.width, net.language.mlp
+    n = batch * (net.vision.num_tokens(PIXELS, PIXELS) + PROMPT + ANSWER - 1)
+    rng = np.random.default_rng(2)
+    x, gradient = (rng.standard_normal((n, width), np.float32) for width in (d, f))
+    kernel = rng.standard_normal((d, f), np.float32)
+    ours = [jax.device_put(a) for a in (x, gradient, kernel)]
+    theirs = [torch.from_numpy(a) for a in (x, gradient, kernel.T.copy())]  # each library's own way of keeping a kernel
+    all_ours = jax.jit(lambda x, gradient, kernel: (x @ kernel, gradient @ kernel.T, x.T @ gradient))
+
+    def all_theirs() -> Any:
+        x, gradient, kernel = theirs
+        return x @ kernel.T, gradient @ kernel, gradient.T @ x
+
+    programs = {"ours": partial(all_ours, *ours), "theirs": all_theirs}
+    compare(f"bare products, {n} x {d} x {f}", programs, repeats, roof.seconds(6 * n * d * f, 0))
 
 
 def work(net: DecoderOnly) -> tuple[int, int]:
