@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -100,15 +101,17 @@ def train_on_two_hosts(config: Path, run: Path, *, stop_second_with: int) -> lis
         return [sys.executable, "-m", "tests.train.parallel.host", str(stop), *train]
 
     logs = [run.with_name(f"log-{i}") for i in range(2)]
-    processes = [
-        subprocess.Popen(command(i), cwd=ROOT, env=env, stderr=log.open("w"), stdout=subprocess.DEVNULL)
-        for i, log in enumerate(logs)
-    ]
-    try:
-        codes = [process.wait(timeout=900) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(log.open("w")) for log in logs]
+        processes = [
+            subprocess.Popen(command(i), cwd=ROOT, env=env, stderr=file, stdout=subprocess.DEVNULL)
+            for i, file in enumerate(files)
+        ]
+        try:
+            codes = [process.wait(timeout=900) for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
     assert set(codes) <= {0, EXIT_PREEMPTED}, "\n".join(log.read_text()[-2500:] for log in logs)
     assert "loss" not in logs[1].read_text(), "the first says it for all"
     return codes
