@@ -61,7 +61,7 @@ def nominal_batch(config: TrainConfig, size: int) -> Batch:
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Run:
     """A step and its arguments, as shapes."""
 
@@ -83,10 +83,15 @@ def abstract_run(config: TrainConfig, mesh: Mesh | None, model: Model | None = N
     )
     step = imitation.make_step(model, optimizer, config.train, num_sets=len(config.data.sets), mesh=mesh)
     rows = jax.tree.map(lambda x: _shape_of(x, config.data.batch_size // config.train.groups), nominal_batch(config, 1))
-    if mesh is not None:
-        state = jax.tree.map(_placed, state, rules.state_shardings(mesh, state, model.param_axes()))
-        rows = jax.tree.map(lambda x: _placed(x, batch_sharding(mesh)), rows)
-    return Run(model, step, state, rows if config.train.groups == 1 else (rows,) * config.train.groups)
+    run = Run(model, step, state, rows if config.train.groups == 1 else (rows,) * config.train.groups)
+    return run if mesh is None else placed(run, mesh)
+
+
+def placed(run: Run, mesh: Any) -> Run:
+    """The same shapes, on a mesh (which may be abstract)."""
+    state = jax.tree.map(_placed, run.state, rules.state_shardings(mesh, run.state, run.model.param_axes()))
+    rows = batch_sharding(mesh)
+    return dataclasses.replace(run, state=state, batch=jax.tree.map(lambda x: _placed(x, rows), run.batch))
 
 
 def layout_of(state: Any) -> Any:

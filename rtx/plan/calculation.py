@@ -20,10 +20,11 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 from jax.sharding import AbstractMesh
 
-from rtx.plan.abstract import Run, layout_of, weights_of
+from rtx.models.families import reads
+from rtx.models.vla.loss import MAX_ENTRIES
+from rtx.plan.abstract import Run, Weights, layout_of, placed, weights_of
 from rtx.plan.chips import LINK_SHARE, Topology
 from rtx.plan.roofline import Times
-from rtx.train import pytree
 from rtx.train.config import TrainConfig
 from rtx.train.parallel import rules
 from rtx.train.parallel.mesh import AXES
@@ -38,13 +39,52 @@ class Traced:
     live: float  # of all rows of a micro-batch together
 
 
-def calculate(config: TrainConfig, topology: Topology, run: Run, traced: Traced) -> dict[str, Any]:
-    """As `child.measure` gives it. `run`: on `abstract_mesh` of the same configuration."""
+@dataclass(frozen=True, kw_only=True)
+class Laid:
+    """What depends on the mesh alone. Numbers of entries are of one chip's share over "tensor"."""
+
+    weights: Weights
+    grads: float  # bytes
+    whole: float  # bytes of the largest parameter while it is whole on a chip, with its gradient, and of a layer
+    gathered: float  # entries that are split over "fsdp" and must be had whole
+    kept: float  # entries of the chip itself
+    across: float  # entries a token whose partial sums are on several chips of "tensor"
+    matrices: float  # entries of all matrices, on all chips
+
+
+def laid_out(run: Run, mesh: AbstractMesh) -> Laid:
+    """`run`: its shapes, on no mesh."""
+    there = placed(run, mesh)
+    fsdp, tensor = mesh.shape["fsdp"], mesh.shape["tensor"]
+    gathered = kept = across = matrices = largest = layer = 0.0
+    for leaf in jax.tree.leaves(there.state.variables["params"]):
+        spec, size = leaf.sharding.spec, math.prod(leaf.shape)
+        matrices += size * (len(leaf.shape) > 1)
+        share = size / (tensor if "tensor" in spec else 1)
+        gathered += share * ("fsdp" in spec)
+        if len(leaf.shape) > 2:  # of a stack of layers one at a time
+            layer = max(layer, share / leaf.shape[0])
+        elif "fsdp" in spec:
+            largest = max(largest, share)
+        kept += share / (fsdp if "fsdp" in spec else 1)
+        if "tensor" in spec and len(leaf.shape) > 2:  # of the pairs of matrices around heads and feed-forward layers
+            across += leaf.shape[0] * leaf.shape[-1 if spec[-1] != "tensor" else -2]
+    grads = rules.bytes_per_device(there.state, layout_of(there.state)).grads
+    whole = _WHOLE * largest + _LAYER * layer
+    return Laid(
+        weights=weights_of(there), grads=float(grads), whole=whole, gathered=gathered, kept=kept, across=across,
+        matrices=matrices,
+    )  # fmt: skip
+
+
+def calculate(config: TrainConfig, topology: Topology, laid: Laid, traced: Traced) -> dict[str, Any]:
+    """As `child.measure` gives it. `laid`: on `abstract_mesh` of the same configuration."""
     mesh = abstract_mesh(config, topology)
-    weights = weights_of(run)
-    grads = rules.bytes_per_device(run.state, layout_of(run.state)).grads
-    live = traced.live / (mesh.shape["data"] * mesh.shape["fsdp"])
-    exchanges = _exchanges(config, topology, run, mesh, traced)
+    weights, grads = laid.weights, laid.grads
+    live = traced.live / (mesh.shape["data"] * mesh.shape["fsdp"]) + laid.whole
+    if reads(config.model) == "vla":
+        live += _LOGITS * MAX_ENTRIES
+    exchanges = _exchanges(config, topology, laid, mesh, traced)
     times = _times(traced, topology, exchanges, weights.params + weights.optimizer)
     used = weights.params + weights.optimizer + weights.batch + grads + live
     fits = used <= topology.chip.memory
@@ -55,6 +95,14 @@ def calculate(config: TrainConfig, topology: Topology, run: Run, traced: Traced)
         "times": asdict(times) if fits else None, "exchanges": exchanges, "flops": traced.executed / topology.num_chips,
         "compiled": False,
     }  # fmt: skip
+
+
+_WHOLE = 2 + 4
+"""Bytes of an entry that is gathered in bfloat16, and of its gradient before that is dealt out."""
+_LAYER = 3 * _WHOLE
+"""A layer has several matrices, and the next one's are under way."""
+_LOGITS = 3 * 4
+"""Bytes of a logit: itself, its exponential, its gradient."""
 
 
 def abstract_mesh(config: TrainConfig, topology: Topology) -> AbstractMesh:
@@ -71,28 +119,16 @@ def _times(traced: Traced, topology: Topology, exchanges: list[dict[str, Any]], 
     return Times(step=products + memory + exposed, products=products, memory=memory, exchanges=total, exposed=exposed)
 
 
-def _exchanges(config: TrainConfig, topology: Topology, run: Run, mesh: AbstractMesh, traced: Traced) -> list[dict[str, Any]]:
+def _exchanges(config: TrainConfig, topology: Topology, laid: Laid, mesh: AbstractMesh, traced: Traced) -> list[dict[str, Any]]:
     data, fsdp, tensor = (mesh.shape[axis] for axis in AXES)
     wide = 2 if getattr(config.model, "compute_dtype", "float32") == "bfloat16" else 4
     parts = config.train.num_parts
-    gathered = summed = rest = across = 0.0
-    flat = pytree.flatten(run.state.variables["params"])
-    tokens = traced.needed / (6 * sum(math.prod(leaf.shape) for leaf in flat.values() if len(leaf.shape) > 1))
-    for leaf in flat.values():
-        spec = leaf.sharding.spec
-        size = math.prod(leaf.shape) / (tensor if "tensor" in spec else 1)
-        if "fsdp" in spec:
-            gathered, summed, rest = gathered + size, summed + size, rest + size / fsdp
-        else:
-            rest += size
-        if "tensor" in spec and len(leaf.shape) > 2:  # of the pairs of matrices around heads and feed-forward layers
-            stacked = leaf.shape[0]
-            across += stacked * leaf.shape[-1] if spec[-1] != "tensor" else stacked * leaf.shape[-2]
+    tokens = traced.needed / (6 * laid.matrices)
     rows = [
-        ("all-gather", fsdp, 2 * parts, 2 * parts * wide * gathered * (fsdp - 1) / fsdp, tensor, True),
-        ("reduce-scatter", fsdp, parts, parts * wide * summed * (fsdp - 1) / fsdp, tensor, True),
-        ("all-reduce", data, parts, 2 * parts * 4 * rest * (data - 1) / data, fsdp * tensor, True),
-        ("all-reduce", tensor, 1, 3 * wide * across * tokens / (data * fsdp) * (tensor - 1) / tensor, 1, False),
+        ("all-gather", fsdp, 2 * parts, 2 * parts * wide * laid.gathered * (fsdp - 1) / fsdp, tensor, True),
+        ("reduce-scatter", fsdp, parts, parts * wide * laid.gathered * (fsdp - 1) / fsdp, tensor, True),
+        ("all-reduce", data, parts, 2 * parts * 4 * laid.kept * (data - 1) / data, fsdp * tensor, True),
+        ("all-reduce", tensor, 1, 3 * wide * laid.across * tokens / (data * fsdp) * (tensor - 1) / tensor, 1, False),
     ]
     found = []
     for kind, group, count, nbytes, stride, is_hidden in rows:

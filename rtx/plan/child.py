@@ -9,6 +9,7 @@ It says on standard output what it is at. A process of its own, for the environm
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import sys
@@ -21,13 +22,13 @@ import jax
 from rtx.errors import UserError
 from rtx.models.protocol import Model
 from rtx.plan.abstract import Run, abstract_run, layout_of, nominal_model, weights_of
-from rtx.plan.calculation import Traced, abstract_mesh, calculate, live_bytes, parameter_shapes
+from rtx.plan.calculation import Traced, abstract_mesh, calculate, laid_out, live_bytes, parameter_shapes
 from rtx.plan.chips import Topology, parse_topology
 from rtx.plan.hlo import Module
 from rtx.plan.measure import CALCULATED, STAGES
 from rtx.plan.roofline import exchange_seconds, step_times
-from rtx.train.config import TrainConfig, config_from_json
-from rtx.train.flops import Flops, count, unrematerialised
+from rtx.train.config import OptimizationConfig, TrainConfig, config_from_json
+from rtx.train.flops import Flops, count, of_jaxpr, unrematerialised
 from rtx.train.parallel.mesh import build_mesh, check_batch, everywhere
 
 _GIGA = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -50,14 +51,14 @@ def measure(config: TrainConfig, topology: Topology) -> dict[str, Any]:
     mesh = build_mesh(config.run.mesh, devices)
     check_batch(mesh, config.data.batch_size, parts=config.train.num_parts)
     _say(STAGES[0])
-    needed, executed = _flops(config)
+    needed, executed = _needed(config), _executed(config)
     run = abstract_run(config, mesh)
     weights = weights_of(run)
     _say(STAGES[1])
     start = time.monotonic()
     compiled, memory = _compiled(run, mesh)
     found = {
-        "mesh": dict(mesh.shape), "weights": dataclasses.asdict(weights), "memory": memory, "needed": needed.products,
+        "mesh": dict(mesh.shape), "weights": dataclasses.asdict(weights), "memory": memory, "needed": needed,
         "executed": executed.products, "uncounted": sorted(executed.uncounted), "unknown_loops": executed.unknown_loops,
         "compile_s": time.monotonic() - start,
     }  # fmt: skip
@@ -77,27 +78,31 @@ def measure(config: TrainConfig, topology: Topology) -> dict[str, Any]:
 
 
 def calculated(configs: list[TrainConfig], topology: Topology) -> list[dict[str, Any]]:
-    """Raises UserError for a mesh that does not fit."""
-    known: dict[tuple[Any, int], Traced] = {}
-    found = []
-    for config in configs:
-        whole = dataclasses.replace(config, train=dataclasses.replace(config.train, accumulate=1))
-        key = (config.model, config.train.groups)
-        traced = known[key] if key in known else known.setdefault(key, _traced(whole))
-        mesh: Any = abstract_mesh(config, topology)
+    """Of configurations that differ in mesh, recomputation and micro-batches. Raises UserError for a mesh that does not fit."""
+    meshes: list[Any] = [abstract_mesh(config, topology) for config in configs]
+    for config, mesh in zip(configs, meshes, strict=True):
         check_batch(mesh, config.data.batch_size, parts=config.train.num_parts)
+    traced_of, laid_on = functools.cache(_traced), functools.cache(laid_out)
+    needed = _needed(configs[0])
+    run = abstract_run(configs[0], None)  # recomputation and micro-batches change neither parameters nor rows
+    found = []
+    for config, mesh in zip(configs, meshes, strict=True):
+        traced = traced_of(dataclasses.replace(config, run=configs[0].run, train=_at_once(config.train)), needed)
         traced = dataclasses.replace(traced, live=traced.live / config.train.accumulate)
-        found.append(calculate(config, topology, abstract_run(config, mesh), traced))
+        found.append(calculate(config, topology, laid_on(run, mesh), traced))
         _say(CALCULATED)
     return found
 
 
-def _traced(config: TrainConfig) -> Traced:
-    needed, executed = _flops(config)
+def _at_once(train: OptimizationConfig) -> OptimizationConfig:
+    return dataclasses.replace(train, accumulate=1)
+
+
+def _traced(config: TrainConfig, needed: float) -> Traced:
     run = abstract_run(config, None)
     jaxpr = jax.make_jaxpr(run.step)(run.state, run.batch).jaxpr
     live = live_bytes(jaxpr, parameter_shapes(run.state.variables["params"]))
-    return Traced(needed=needed.products, executed=executed.products, live=live)
+    return Traced(needed=needed, executed=of_jaxpr(jaxpr).products, live=live)
 
 
 def _devices(topology: Topology) -> list[Any]:
@@ -120,11 +125,17 @@ class _Keeping:
         return getattr(self.model, name)
 
 
-def _flops(config: TrainConfig) -> tuple[Flops, Flops]:
-    """(what the step needs, what it computes with recomputation), of all chips together."""
-    model: Any = nominal_model(config)
-    kept, real = (abstract_run(config, None, one) for one in (_Keeping(model), model))
-    return count(kept.step, kept.state, kept.batch), count(real.step, real.state, real.batch)
+def _needed(config: TrainConfig) -> float:
+    """Operations of the step's products, of all chips together, if nothing is computed twice."""
+    keeping: Any = _Keeping(nominal_model(config))
+    run = abstract_run(config, None, keeping)
+    return count(run.step, run.state, run.batch).products
+
+
+def _executed(config: TrainConfig) -> Flops:
+    """The same with what is computed again."""
+    run = abstract_run(config, None)
+    return count(run.step, run.state, run.batch)
 
 
 def _compiled(run: Run, mesh: Any) -> tuple[str | None, dict[str, float]]:

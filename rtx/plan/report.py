@@ -40,6 +40,13 @@ class Plan:
         return self.measured.needed / (self.topology.num_chips * self.topology.chip.flops * self.step_s)
 
     @property
+    def cautious_mfu(self) -> float | None:
+        """The same if work takes the cycles that the compiler estimates; None where it does not."""
+        if not (self.measured.cycles and self.topology.chip.clock):
+            return None
+        return self.mfu * self.step_s / (self.measured.cycles / self.topology.chip.clock + self.times["exposed"])
+
+    @property
     def exposed_share(self) -> float:
         """Share of the step in which chips wait for each other."""
         return self.times["exposed"] / self.step_s
@@ -58,7 +65,8 @@ class Plan:
 
 
 _CALCULATED = (
-    "By calculation, without a compiler: parameters and optimizer are exact; activations, exchanges and times are estimates.\n"
+    "By calculation, without a compiler: parameters and optimizer are exact, activations and exchanges are estimates; of times only\n"
+    "products at the peak and exchanges count, no traffic of activations, so they are lower bounds.\n"
 )
 
 
@@ -73,9 +81,11 @@ def verdict(plan: Plan) -> str:
     """In one line."""
     if not plan.measured.fits:
         return f"DOES NOT FIT: {plan.excess / GIB:.2f} GiB too much on each chip"
+    cautious = "" if plan.cautious_mfu is None else f" ({plan.cautious_mfu:.1%} with the compiler's cycles)"
+    rate, bound = plan.config.data.batch_size / plan.step_s, "" if plan.measured.compiled else "at most "
     return (
-        f"fits; predicted step {plan.step_s:.4g} s, MFU {plan.mfu:.1%}, {plan.config.data.batch_size / plan.step_s:,.0f} "
-        f"samples/s, {plan.exposed_share:.0%} of the step waiting for other chips"
+        f"fits; predicted step {plan.step_s:.4g} s, MFU {bound}{plan.mfu:.1%}{cautious}, {rate:,.0f} samples/s, "
+        f"{plan.exposed_share:.0%} of the step waiting for other chips"
     )
 
 
@@ -168,7 +178,7 @@ def _loader(plan: Plan) -> str:
     words = "keeps up" if cores <= there else "DOES NOT KEEP UP"
     rate = config.data.batch_size / plan.step_s
     return (
-        f"loader: {words}: {rate:,.0f} samples/s are {cores:.1f} of the {there:g} cores of each host\n"
+        f"loader: {words}: {rate:,.0f} samples/s are {cores:.2g} of the {there:g} cores of each host\n"
         f"(pictures of 256 x 320, {PIXELS_PER_CORE:.2g} pixels a core and second, measured: docs/data.md)"
     )
 
