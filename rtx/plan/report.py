@@ -65,8 +65,8 @@ class Plan:
 
 
 _CALCULATED = (
-    "By calculation, without a compiler: parameters and optimizer are exact, activations and exchanges are estimates; of times only\n"
-    "products at the peak and exchanges count, no traffic of activations, so they are lower bounds.\n"
+    "By calculation, without a compiler: parameters and optimizer are exact, activations and exchanges are estimates; times\n"
+    "are lower bounds, for of all memory traffic only the optimizer's counts.\n"
 )
 
 
