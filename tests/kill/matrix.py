@@ -36,7 +36,7 @@ def deaths(rng: random.Random, *, random_s: float) -> Iterator[Callable[[int], D
     while True:
         planned = [(phase, moment) for phase in PHASES for moment in MOMENTS]
         for phase, moment in rng.sample(planned, len(planned)):
-            call = 1 if phase == "restore" else rng.randint(1, 3)
+            call = 1 if PHASES[phase].once else rng.randint(1, 3)
             plan = Plan(phase=phase, call=call, moment=moment, amid_s=rng.uniform(0, LONGEST_AMID_S))
             yield partial(_planned, rng, plan)
             yield partial(_at_random, rng, rng.uniform(0, random_s))

@@ -30,6 +30,7 @@ class Phase:
     function: str
     about: str = ""
     by_leader: bool = False  # only process 0 goes through it
+    once: bool = False  # in a life, not in every save
 
     def wrap(self, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
         """Puts `make(function)` in the place of the function for calls that are the phase's."""
@@ -58,9 +59,9 @@ PHASES = {
     "commit": Phase(owner="os", function="rename", about=r"/\.saving-\d+", by_leader=True),
     "old-step removal": Phase(owner="rtx.train.checkpoint.retention", function="_remove", by_leader=True),
     "old-step files": Phase(owner="shutil", function="rmtree", about=r"/\.removing-\d+", by_leader=True),
-    "restore": Phase(owner="rtx.train.checkpoint", function="restore"),
+    "restore": Phase(owner="rtx.train.checkpoint", function="restore", once=True),
     "verify": Phase(owner="rtx.train.checkpoint.sound", function="verify"),
-    "read arrays": Phase(owner="rtx.train.checkpoint.reading", function="_read_arrays"),
+    "read arrays": Phase(owner="rtx.train.checkpoint.reading", function="_read_arrays", once=True),
 }
 """In the order of a save, then in that of a restore (a save verifies too, before it removes)."""
 
