@@ -96,6 +96,6 @@ def check_batch(mesh: Mesh, batch_size: int, *, parts: int) -> None:
     if batch_size % (parts * shards):
         raise UserError(
             f"data.batch_size {batch_size} must be a multiple of {parts * shards}: {shards} devices share the rows "
-            f"(run.mesh.data x run.mesh.fsdp) of each of its {parts} parts (train.groups x train.accumulate). Change the batch, "
-            "share rows over fewer with run.mesh.tensor, or let the run see fewer devices"
+            f"(run.mesh.data x run.mesh.fsdp) of each of its {parts} parts (train.groups x train.accumulate). Change the "
+            "batch, share rows over fewer with run.mesh.tensor, or let the run see fewer devices"
         )
