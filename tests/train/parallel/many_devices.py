@@ -1,6 +1,6 @@
 """Run as a program with eight CPU devices: a few steps of one model on one batch, on every mesh asked for.
 
-python -m tests.train.parallel.many_devices MODEL MESH...    prints {mesh: {"loss": [...], "stats": ..., "split": ...}} as JSON
+python -m tests.train.parallel.many_devices MODEL MESH...    prints JSON, as `steps_on` returns it, by mesh
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tests.models.rt1x import small
 from tests.models.vla import tiny_vla
 
 BATCH, STEPS = 8, 3
+KEPT = ("variables", "ema", "opt_state", "rng")
 CONFIG = OptimizationConfig(num_steps=8, warmup_steps=0, lr=1e-3, ema=0.9, augment=AugmentConfig(shift_px=1))
 MESHES = {  # data, fsdp, tensor, micro-batches
     "one": (1, 1, 1, 1),
@@ -60,13 +61,32 @@ def steps_on(model: Model, batch: Batch, sizes: tuple[int, int, int, int]) -> di
     for _ in range(STEPS):
         state, values = step(state, placed)
         losses.append(float(values["loss"]))
+    spoiled, before = spoil(state)
+    after, values = step(spoiled, placed)
     assert step._cache_size() == 1, "the state comes out as it went in"
-    stats = pytree.flatten(state.variables.get("batch_stats", {}))
+    stats = pytree.flatten(before.variables.get("batch_stats", {}))
     return {
         "loss": losses,
+        "skipped": int(values["nonfinite"]) == 1 and all(is_same(after, before, name) for name in KEPT),
         "stats": {path: np.asarray(leaf).ravel()[:4].tolist() for path, leaf in stats.items()},
-        "split": sorted({axis for leaf in jax.tree.leaves(state) for axis in leaf.sharding.spec if axis}),
+        "split": sorted({axis for leaf in jax.tree.leaves(after) for axis in leaf.sharding.spec if axis}),
     }
+
+
+def spoil(state: TrainState) -> tuple[TrainState, TrainState]:
+    """One number of the first parameter is NaN, and with it every loss; and the same on the host."""
+    params = pytree.flatten(state.variables["params"])
+    path, leaf = next(iter(params.items()))
+    bad = np.array(leaf)
+    bad.flat[0] = np.nan
+    changed = pytree.unflatten_like(state.variables["params"], {**params, path: jax.device_put(bad, leaf.sharding)})
+    spoiled = dataclasses.replace(state, variables={**state.variables, "params": changed})
+    return spoiled, jax.tree.map(np.array, spoiled)
+
+
+def is_same(state: TrainState, other: TrainState, name: str) -> bool:
+    pairs = zip(jax.tree.leaves(getattr(state, name)), jax.tree.leaves(getattr(other, name)), strict=True)
+    return all(np.array_equal(np.asarray(a), b, equal_nan=True) for a, b in pairs)
 
 
 def started(model: Model, batch: Batch, optimizer: Any, mesh: Any) -> tuple[Any, TrainState]:
