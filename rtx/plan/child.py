@@ -65,7 +65,8 @@ def measure(config: TrainConfig, topology: Topology) -> dict[str, Any]:
     if compiled is None:
         return found
     _say(STAGES[2])
-    work = Module(compiled, num_partitions=len(devices)).work
+    module = Module(compiled, num_partitions=len(devices))
+    work = module.work
     places = [tuple(device.coords) for device in mesh.devices.flat]
     total = work.flat()
     return found | {
@@ -74,6 +75,7 @@ def measure(config: TrainConfig, topology: Topology) -> dict[str, Any]:
         "bytes": total.nbytes,
         "cycles": total.cycles,
         "exchanges": _exchanges(total.collectives, topology, places),
+        "unread": sorted(module.unread),
     }
 
 

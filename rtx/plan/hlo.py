@@ -71,6 +71,7 @@ class Module:
 
     def __init__(self, text: str, *, num_partitions: int) -> None:
         self.computations, self.entry = parse(text)
+        self.unread: set[str] = set()  # groups of exchanges that are written in an unknown way: taken as all chips
         self._num_partitions = num_partitions
 
     @cached_property
@@ -141,7 +142,7 @@ class Module:
     def _collective(self, one: Instruction, computation: str, *, hidden: bool) -> Collective:
         scattered = computation.startswith("all-reduce-scatter")  # the sum of all, of which each keeps its part
         kind = "reduce-scatter" if scattered else one.kind
-        group = pairs(one.tail)[:1] if kind == "collective-permute" else [first_group(one.tail, self._num_partitions)]
+        group = pairs(one.tail)[:1] if kind == "collective-permute" else [self._group(one)]
         sizes = [shape.nbytes for shape in one.shapes]
         if one.opcode.endswith("-start") and kind in ("all-gather", "collective-permute"):
             nbytes = max(sizes)  # what goes in, what comes out, and handles
@@ -150,6 +151,13 @@ class Module:
         if kind == "reduce-scatter" and not scattered:
             nbytes *= len(group[0])
         return Collective(kind, nbytes, group[0] if group else (), hidden)
+
+    def _group(self, one: Instruction) -> tuple[int, ...]:
+        try:
+            return first_group(one.tail, self._num_partitions)
+        except ValueError as error:
+            self.unread.add(str(error))
+            return tuple(range(self._num_partitions))
 
     # operations
 

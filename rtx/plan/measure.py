@@ -57,6 +57,7 @@ class Measured:
     bytes: float = 0.0  # memory traffic of the compiled program
     cycles: float = 0.0  # as the compiler estimates them
     exchanges: list[dict[str, Any]] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)  # of `hlo.Module`
     compiled: bool = True  # else by calculation
 
     @property

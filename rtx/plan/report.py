@@ -154,7 +154,8 @@ def _exchanges(plan: Plan) -> str:
         )
         for one in plan.measured.exchanges
     ]  # fmt: skip
-    return text_table(("exchanges of a step", "chips", "times", "GB sent by a chip", "ms", "behind other work"), rows)
+    text = text_table(("exchanges of a step", "chips", "times", "GB sent by a chip", "ms", "behind other work"), rows)
+    return "\n".join([text, *(f"taken as all chips: {line}" for line in plan.measured.unread[:3])])
 
 
 def _time(plan: Plan) -> str:

@@ -68,11 +68,19 @@ def test_trips(change, trips):
         ("replica_groups=mesh['a'=2,'b'=3,'c'=4] {'b'}", (0, 4, 8)),
         ("replica_groups=mesh['a'=2,'b'=3,'c'=4] {'a','c'}", (0, 1, 2, 3, 12, 13, 14, 15)),
         ("replica_groups=mesh['a'=8] {'a':(2)4}", (0, 1, 2, 3)),
+        ("replica_groups=mesh['a'=2,'b'=2], device_ids=([2,2]T(1,0)) {'b'}", (0, 2)),
+        ("replica_groups=mesh['a'=2,'b'=2], device_ids=([2,2]T(1,0)) {'a'}", (0, 1)),
+        ("replica_groups=mesh['a'=2,'b'=2], device_ids=(3,1,2,0) {'b'}", (3, 1)),
         ("replica_groups={}", tuple(range(24))),
     ],
 )
 def test_groups(text, group):
     assert first_group(f", channel_id=1, {text}, dimensions=", 24) == group
+
+
+def test_groups_that_are_written_otherwise_are_refused():
+    with pytest.raises(ValueError, match="not known"):
+        first_group(", replica_groups=@mesh_0, dimensions={0}", 4)
 
 
 def test_permutations():
