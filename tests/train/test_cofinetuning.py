@@ -106,15 +106,15 @@ def test_a_resumed_run_does_not_need_where_it_began(runs, tmp_path: Path):
 
 
 def test_parameters_are_taken_by_name_and_all_that_do_not_fit_are_named(runs, caplog: pytest.LogCaptureFixture):
-    wanted = pytree.flatten(open_checkpoint(runs[0]).variables)
+    wanted, start = pytree.flatten(open_checkpoint(runs[0]).variables), OptimizationConfig(start=str(runs[0]))
     with caplog.at_level(logging.INFO):
-        given = starting_variables(runs[0], {**wanted, "params/action_head/kernel": np.zeros((2, 3), np.float32)})
+        given = starting_variables(start, {**wanted, "params/action_head/kernel": np.zeros((2, 3), np.float32)})
     assert set(given) == set(wanted), "what the checkpoint lacks is left to the model"
-    assert f"taken={len(wanted)} initialised=1 (params/action_head/kernel)" in caplog.text
+    assert f"taken={len(wanted)} left=0 initialised=1 (params/action_head/kernel)" in caplog.text
     del wanted["params/llm/embedder/input_embedding"]
     wanted["params/llm/final_norm/scale"] = wanted["params/img/head/bias"] = np.zeros(3, np.float32)
     with pytest.raises(UserError) as error:
-        starting_variables(runs[0], wanted)
+        starting_variables(start, wanted)
     assert str(error.value).splitlines()[1:] == [
         "  params/llm/embedder/input_embedding: the new model has none",
         "  params/img/head/bias: [16], the new model has [3]",
