@@ -6,8 +6,8 @@
     weights   results of products with parameters; attention, activations times activations, is computed again
     layers    what enters the layer; all of it is computed again, a third more work
 
-A gradient of the encoder-decoder of 3 million parameters on a CPU, 8 rows: "none" 0.23 s of a core and 112 MB, "dots" 0.18 s and
-44 MB.
+A gradient of the encoder-decoder of 3 million parameters on a CPU, 8 rows: "none" 0.23 s of a core and 112 MB, "dots" 0.18 s
+and 44 MB.
 """
 
 from __future__ import annotations
