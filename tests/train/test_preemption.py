@@ -21,7 +21,7 @@ CHILD = Path(__file__).parent / "held_run.py"
 @pytest.fixture
 def held(tmp_path):
     """A run that waits for its storage in the save of step 3, with a signal on its way."""
-    config = small_config(write_sets(tmp_path / "data"), num_steps=1000, eval_samples=0)
+    config = small_config(write_sets(tmp_path / "data"), eval_samples=0)  # compiled by the tests of the loop
     (tmp_path / "config.json").write_text(json.dumps(config_to_json(config)))
     command = [sys.executable, "-W", "error", str(CHILD), str(tmp_path / "config.json"), str(tmp_path / "run")]
     env = {**os.environ, "PYTHONPATH": str(CHILD.parents[2])}
