@@ -124,7 +124,7 @@ class Run:
             rows = self._rows(life)
             for line in self._journal(life):
                 if "loss" in line:
-                    found[line["step"]] = Step(rows=rows[line["step"]], loss=line["loss"], draw=line["draw"])
+                    found[line["step"]] = Step(rows=rows.get(line["step"], ()), loss=line["loss"], draw=line["draw"])
         return found
 
     def seconds_until(self, step: int) -> float:
@@ -223,7 +223,7 @@ class Run:
             if line.get("start", newest) != newest:
                 self.findings.lost.append(f"{self._name}: went on from {line['start']}, the newest was {newest}")
             if "loss" in line and self._expected:
-                self._compare(line, rows[line["step"]])
+                self._compare(line, rows.get(line["step"], ()))
 
     def _compare(self, line: dict[str, Any], rows: tuple[str, ...]) -> None:
         step = line["step"]
