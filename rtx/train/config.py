@@ -166,9 +166,7 @@ class OptimizationConfig:
         if self.schedule != "cosine" and self.final_lr:
             found.append(f"train.final_lr {self.final_lr} is of the cosine; with train.schedule={self.schedule} it must be 0")
         if self.schedule == "rsqrt" and self.warmup_steps < 1:
-            found.append(
-                "train.warmup_steps must be at least 1 with train.schedule=rsqrt: the rate is lr sqrt(warm-up / step)"
-            )
+            found.append("train.warmup_steps must be at least 1 with train.schedule=rsqrt: the rate is lr sqrt(warm-up / step)")
         if self.warmup_steps >= self.num_steps:
             found.append(f"train.warmup_steps {self.warmup_steps} must be below train.num_steps {self.num_steps}")
         if not all(0 <= beta < 1 for beta in self.betas):

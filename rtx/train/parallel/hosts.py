@@ -11,24 +11,22 @@ every process writes its own parts of a checkpoint, so the folder must be one th
 from __future__ import annotations
 
 import contextlib
-import glob
 import importlib.util
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 
+from rtx import tpu
 from rtx.errors import UserError, WorldError
 from rtx.train.parallel.mesh import batch_sharding, num_row_shards
 
 log = logging.getLogger(__name__)
 
-_GOOGLE = "0x1ae0"  # PCI vendor of TPUs
 _GONE = ("Gloo", "NCCL", "CoordinationService", "coordination service", "Connection closed by peer", "Socket closed")
 """Texts in what jax raises when it waited for another process that is no more."""
 
@@ -65,7 +63,7 @@ def join(coordinator: str | None = None, process_id: int | None = None, num_proc
 
     Raises UserError for half of a description, WorldError where the others do not come.
     """
-    launch = find_launch(os.environ, coordinator, process_id, num_processes, has_tpu=_has_tpu())
+    launch = find_launch(os.environ, coordinator, process_id, num_processes, has_tpu=_is_on_tpu())
     if launch is None or launch.num_processes == 1:
         return Hosts()
     try:
@@ -149,11 +147,10 @@ def _number(values: Mapping[str, str], name: str) -> int:
     return int(values[name])
 
 
-def _has_tpu() -> bool:
+def _is_on_tpu() -> bool:
     """Whether this is a TPU host that is to be used as one; on a pod all its hosts find each other."""
-    if os.environ.get("JAX_PLATFORMS", "tpu").find("tpu") < 0 or importlib.util.find_spec("libtpu") is None:
-        return False
-    return any(Path(vendor).read_text().strip() == _GOOGLE for vendor in glob.glob("/sys/bus/pci/devices/*/vendor"))
+    wanted = "tpu" in os.environ.get("JAX_PLATFORMS", "tpu")
+    return wanted and importlib.util.find_spec("libtpu") is not None and tpu.has_tpu()
 
 
 @contextlib.contextmanager
