@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 TOOL, VENV = ROOT / ".cache" / "uv-tool", ROOT / ".venv"
-EXTRAS = "write,sim,lerobot,arrayrecord,cloud,language,weights,ray,tensorboard,wandb,dev"
+EXTRAS = "write,sim,lerobot,arrayrecord,cloud,language,weights,ray,tensorboard,wandb,tpu,dev"
 GL_LINE = "apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri"
 
 
@@ -53,7 +53,7 @@ def ensure_environment() -> Path:
         return programs
     uv = find_uv()
     supported = (3, 11) <= sys.version_info[:2] < (3, 13)
-    print("bootstrap: making the environment (.venv), about 3 GB; 1 to 5 minutes", file=sys.stderr, flush=True)
+    print("bootstrap: making the environment (.venv), about 5 GB; 1 to 5 minutes", file=sys.stderr, flush=True)
     run(uv, "venv", "--quiet", "--clear", "--python", sys.executable if supported else "3.12", VENV)
     run(
         uv, "pip", "install", "--quiet", "--python", programs / "python", "--compile-bytecode",
