@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rtx.data.protobuf import field
 from rtx.data.tfrecord import frame
 from rtx.files import atomic, write_json
 
@@ -85,22 +86,5 @@ def write_description(
 
 def encode_example(values: Mapping[str, bytes]) -> bytes:
     """A tf.train.Example in which each key holds one byte string."""
-    entries = (
-        _message(1, _message(1, key.encode()) + _message(2, _message(1, _message(1, value))))
-        for key, value in sorted(values.items())
-    )
-    return _message(1, b"".join(entries))
-
-
-def _message(field: int, data: bytes) -> bytes:
-    """A length-delimited field."""
-    return b"".join((bytes([field << 3 | 2]), _varint(len(data)), data))
-
-
-def _varint(number: int) -> bytes:
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
+    entries = (field(1, field(1, key.encode()) + field(2, field(1, field(1, value)))) for key, value in sorted(values.items()))
+    return field(1, b"".join(entries))

@@ -12,40 +12,28 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
+from rtx.data.protobuf import field, varint
 from rtx.data.tfrecord import frame
 
 
 def scalars(values: Mapping[str, float], *, step: int, wall_s: float) -> bytes:
     """One record: these tags at this step."""
-    summary = b"".join(_field(1, _field(1, tag.encode()) + _float(2, value)) for tag, value in values.items())
-    return _record(_event(step, wall_s) + _field(5, summary))
+    summary = b"".join(field(1, field(1, tag.encode()) + _float(2, value)) for tag, value in values.items())
+    return _record(_event(step, wall_s) + field(5, summary))
 
 
 def beginning(wall_s: float) -> bytes:
     """The first two records of a file: its version, and that all that was known before is void (a reader that follows the
     folder while files are replaced would otherwise keep both)."""
-    return _record(_event(0, wall_s) + _field(3, b"brain.Event:2")) + _record(_event(0, wall_s) + _field(7, b"\x08\x01"))
+    return _record(_event(0, wall_s) + field(3, b"brain.Event:2")) + _record(_event(0, wall_s) + field(7, b"\x08\x01"))
 
 
 def _event(step: int, wall_s: float) -> bytes:
-    return b"\x09" + struct.pack("<d", wall_s) + b"\x10" + _varint(step)
+    return b"\x09" + struct.pack("<d", wall_s) + b"\x10" + varint(step)
 
 
 def _float(number: int, value: float) -> bytes:
     return bytes([number << 3 | 5]) + struct.pack("<f", value)
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _record(message: bytes) -> bytes:
