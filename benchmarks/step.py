@@ -164,14 +164,14 @@ def main() -> None:
 
 def _watch(watch: Watch) -> None:
     """Puts the watch into the loop. What it wraps is what every run calls."""
-    compiled, take = loop._compiled, Prefetch.take
+    compiled, take = loop.jit_step, Prefetch.take
 
     def taken(self: Prefetch) -> Any:
         batch, wait_s = take(self)
         watch.note("waiting for data", wait_s)
         return batch, wait_s
 
-    loop._compiled = lambda *args, **kwargs: watch.step_of(compiled(*args, **kwargs))  # type: ignore[assignment]
+    loop.jit_step = lambda *args, **kwargs: watch.step_of(compiled(*args, **kwargs))  # type: ignore[assignment]
     Prefetch.take = taken  # type: ignore[method-assign]
     Window.log = watch.around("log lines", Window.log)  # type: ignore[method-assign]
     Assembler.fill = watch.in_thread("reading and decoding", Assembler.fill)  # type: ignore[method-assign]

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from rtx.spec import ActionSpace, Contract, Embodiment, Observation
+from rtx.tpu import leave_absent_tpu_alone
 
 if TYPE_CHECKING:
     from rtx.serve.policy import load_policy
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _LAZY = {"load_policy": "rtx.serve.policy"}
 __all__ = ["ActionSpace", "Contract", "Embodiment", "Observation", "load_policy"]
 __version__ = "0.1.0"
+
+leave_absent_tpu_alone()
 
 
 def __getattr__(name: str) -> Any:

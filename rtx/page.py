@@ -6,15 +6,10 @@ Whatever comes from outside (names, instructions, paths) is escaped by who puts 
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib import metadata
 from pathlib import Path
 
-_PACKAGES = ("rtx-robotics", "jax", "flax", "optax", "orbax-checkpoint", "numpy", "mujoco", "robosuite", "tensorflow-datasets")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; media-src data:; img-src data:"
 
 
@@ -36,24 +31,6 @@ def _style() -> str:
 def terms(items: Mapping[str, str]) -> str:
     """A list of terms and what they are."""
     return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in items.items()) + "</dl>"
-
-
-def machine() -> str:
-    """Operating system, processor family and number of cores."""
-    return f"{platform.system()} {platform.machine()}, {count(os.cpu_count() or 1, 'core')}"
-
-
-def versions() -> dict[str, str]:
-    """Python and the packages a result may depend on, where installed."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    if "rtx-robotics" not in found and "rtx" in sys.modules:
-        found["rtx-robotics"] = sys.modules["rtx"].__version__
-    return found
 
 
 def count(number: int, what: str) -> str:

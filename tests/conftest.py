@@ -6,10 +6,7 @@ from pathlib import Path
 
 from jaxtyping import install_import_hook
 
-from rtx.tpu import leave_absent_tpu_alone
-
 install_import_hook("rtx", "beartype.beartype")
-leave_absent_tpu_alone()
 # Tests run each program a few times: most of their time would be LLVM's optimizer. The arithmetic is the same.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 _CACHE = Path(os.environ.get("RTX_TEST_CACHE", Path(tempfile.gettempdir()) / "rtx-test-cache")) / "jax"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"errors", "files", "page", "plots", "progress", "tables", "tpu", "images", "spec", "typed_json"}
+BASE = {"errors", "files", "page", "plots", "progress", "tables", "tpu", "images", "spec", "typed_json", "versions"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
@@ -20,6 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "tpu": set(),
     "spec": {"errors"},
     "typed_json": {"errors"},
+    "versions": {"page"},
     "robots": BASE,
     "data": BASE | {"robots"},
     "models": BASE,

@@ -21,7 +21,6 @@ from rtx.cli.report import add_report
 from rtx.cli.verbs import names, verb
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import advice
-from rtx.tpu import leave_absent_tpu_alone
 
 EXIT_USER, EXIT_WORLD, EXIT_INTERRUPT = 2, 1, 130
 
@@ -30,7 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits with its code."""
     args = _parser().parse_args(arguments)
     _log_to_stderr()
-    leave_absent_tpu_alone()
     try:
         args.verb(args)
         sys.stdout.flush()

@@ -22,8 +22,9 @@ from rtx.eval.plots import success_plot
 from rtx.eval.results import Evaluation
 from rtx.eval.statistics import Comparison, Rate
 from rtx.files import atomic
-from rtx.page import count, machine, page, terms, versions
+from rtx.page import count, page, terms
 from rtx.tables import Cell, html_table
+from rtx.versions import machine, versions
 
 if TYPE_CHECKING:
     from rtx.data.prepared import PreparedSet

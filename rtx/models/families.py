@@ -65,17 +65,8 @@ def model_from_json(data: Mapping[str, Any]) -> Model:
     if missing:
         raise UserError(f"model description lacks {', '.join(sorted(missing))}; expected an object with family and config")
     family = look_up("model family", str(data["family"]), FAMILIES)
-    config = from_json(family.config, _with_named_remat(data["config"]), f"the config of model family {data['family']}")
+    config = from_json(family.config, data["config"], f"the config of model family {data['family']}")
     return family.build(config)
-
-
-def _with_named_remat(config: Any) -> Any:
-    """Checkpoints of before `rtx.models.remat` say only whether layers are computed again."""
-    if not (isinstance(config, Mapping) and isinstance(config.get("remat"), bool)):
-        return config
-    if config["remat"]:
-        return {**config, "remat": "layers"}
-    return {name: value for name, value in config.items() if name != "remat"}  # as the family does it by itself
 
 
 def _family_of(config: Any) -> str:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from rtx.models.blank import blank_batch
 from rtx.models.families import build_model, reads
 from rtx.models.protocol import Model
 from rtx.models.vla.config import VLAConfig
@@ -22,8 +23,9 @@ from rtx.spec import Batch
 from rtx.train import imitation
 from rtx.train.config import TrainConfig
 from rtx.train.parallel import rules
-from rtx.train.parallel.mesh import batch_sharding
-from rtx.train.state import TrainState, init_state
+from rtx.train.parallel.mesh import batch_sharding, layout_of
+from rtx.train.programs import init_of
+from rtx.train.state import TrainState
 
 
 def nominal_model(config: TrainConfig) -> Model:
@@ -41,23 +43,18 @@ def nominal_model(config: TrainConfig) -> Model:
 def nominal_batch(config: TrainConfig, size: int) -> Batch:
     """Zeros of a batch's shapes, as it lies on the device, with texts as wide as they can be."""
     data, model = config.data, config.model
-    b, t = size, data.history
-    k, a = t if data.frame_actions else data.chunk, model.action_dims
     kind = reads(model)
-    text = (
-        np.zeros((b, model.sentence_width), np.float32) if kind == "sentences" else np.zeros((b, model.text_length), np.int32)
-    )
-    return Batch(
-        images={role: np.zeros((b, t, *data.image_size, 3), np.uint8) for role in data.roles},
-        image_mask={role: np.ones((b, t), bool) for role in data.roles},
-        history_mask=np.ones((b, t), bool),
-        proprio=np.zeros((b, t, getattr(model, "proprio_dims", 0)), np.float32),
-        text=text,
-        action=np.zeros((b, k, a), np.float32),
-        action_mask=np.ones((b, k, a), bool),
-        embodiment=np.zeros(b, np.int32),
-        sample=np.zeros((b, 2), np.uint32),
-        target=np.zeros((b, model.target_length), np.int32) if kind == "vla" else None,
+    words = kind != "sentences"
+    text = np.zeros((size, model.text_length), np.int32) if words else np.zeros((size, model.sentence_width), np.float32)
+    return blank_batch(
+        text,
+        roles=data.roles,
+        image_size=data.image_size,
+        history=data.history,
+        proprio=getattr(model, "proprio_dims", 0),
+        action=(data.history if data.frame_actions else data.chunk, model.action_dims),
+        sample=np.zeros((size, 2), np.uint32),
+        target=np.zeros((size, model.target_length), np.int32) if kind == "vla" else None,
     )
 
 
@@ -76,11 +73,7 @@ def abstract_run(config: TrainConfig, mesh: Mesh | None, model: Model | None = N
     model = model or nominal_model(config)
     optimizer = imitation.make_optimizer(config.train)
     example = nominal_batch(config, 1)
-    state = jax.eval_shape(
-        lambda: init_state(
-            model, optimizer, example, seed=config.run.seed, ema=config.train.ema is not None, parts=config.train.parts
-        )
-    )
+    state = jax.eval_shape(init_of(config, model, optimizer), example)
     step = imitation.make_step(model, optimizer, config.train, num_sets=len(config.data.sets), mesh=mesh)
     rows = jax.tree.map(lambda x: _shape_of(x, config.data.batch_size // config.train.groups), nominal_batch(config, 1))
     run = Run(model, step, state, rows if config.train.groups == 1 else (rows,) * config.train.groups)
@@ -92,11 +85,6 @@ def placed(run: Run, mesh: Any) -> Run:
     state = jax.tree.map(_placed, run.state, rules.state_shardings(mesh, run.state, run.model.param_axes()))
     rows = batch_sharding(mesh)
     return dataclasses.replace(run, state=state, batch=jax.tree.map(lambda x: _placed(x, rows), run.batch))
-
-
-def layout_of(state: Any) -> Any:
-    """The shardings of shapes that have one."""
-    return jax.tree.map(lambda leaf: leaf.sharding, state)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,12 +22,12 @@ from jax.sharding import AbstractMesh
 
 from rtx.models.families import reads
 from rtx.models.vla.loss import MAX_ENTRIES
-from rtx.plan.abstract import Run, Weights, layout_of, placed, weights_of
+from rtx.plan.abstract import Run, Weights, placed, weights_of
 from rtx.plan.chips import LINK_SHARE, Topology
 from rtx.plan.roofline import Times
 from rtx.train.config import TrainConfig
 from rtx.train.parallel import rules
-from rtx.train.parallel.mesh import AXES
+from rtx.train.parallel.mesh import AXES, layout_of
 
 
 @dataclass(frozen=True, kw_only=True)

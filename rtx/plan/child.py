@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 import re
 import sys
 import time
@@ -21,7 +22,7 @@ import jax
 
 from rtx.errors import UserError
 from rtx.models.protocol import Model
-from rtx.plan.abstract import Run, abstract_run, layout_of, nominal_model, weights_of
+from rtx.plan.abstract import Run, abstract_run, nominal_model, weights_of
 from rtx.plan.calculation import Traced, abstract_mesh, calculate, laid_out, live_bytes, parameter_shapes
 from rtx.plan.chips import Topology, parse_topology
 from rtx.plan.hlo import Module
@@ -29,12 +30,14 @@ from rtx.plan.measure import CALCULATED, STAGES
 from rtx.plan.roofline import exchange_seconds, step_times
 from rtx.train.config import OptimizationConfig, TrainConfig, config_from_json
 from rtx.train.flops import Flops, count, of_jaxpr, unrematerialised
-from rtx.train.parallel.mesh import build_mesh, check_batch, everywhere
+from rtx.train.parallel.mesh import build_mesh, check_batch, layout_of
+from rtx.train.programs import jit_step
 
 _GIGA = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def main() -> None:
+    os.environ.pop("TPU_LIBRARY_PATH", None)  # of `rtx.tpu`: this is the process that libtpu is for
     request = json.loads(Path(sys.argv[1]).read_text())
     topology, configs = parse_topology(request["topology"]), [config_from_json(one) for one in request["configs"]]
     try:
@@ -142,8 +145,7 @@ def _executed(config: TrainConfig) -> Flops:
 
 def _compiled(run: Run, mesh: Any) -> tuple[str | None, dict[str, float]]:
     """(text of the program, bytes on a chip); no text where memory does not suffice."""
-    step = jax.jit(run.step, donate_argnums=0, out_shardings=(layout_of(run.state), everywhere(mesh)))
-    lowered = step.lower(run.state, run.batch)
+    lowered = jit_step(run.step, layout_of(run.state), mesh).lower(run.state, run.batch, None)
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:

@@ -4,7 +4,8 @@
     v5e:4x4        16 chips in two axes, too few for the links around the edges
     gpu:h200x64    64 GPUs, in boxes of eight
 
-Figures are the makers' own, per chip. A link carries so much in each direction; what programs get of it is less.
+Figures are the makers' own, per chip (operations per second: `rtx.train.accelerators`). A link carries so much in each
+direction; what programs get of it is less.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rtx.errors import UserError, unknown_name
+from rtx.train.accelerators import peak_flops
 
-GB, TERA = 1e9, 1e12
+GB = 1e9
 GIB = float(2**30)
 
 LINK_SHARE = 0.9
@@ -42,39 +44,45 @@ class Chip:
     source: str
 
 
-def _tpu_clock(flops: float, products_per_cycle: int) -> float:
-    return flops / (2 * products_per_cycle)
+def _peak(kind: str) -> float:
+    found = peak_flops(kind)
+    assert found is not None, kind
+    return found
+
+
+def _tpu_clock(kind: str, products_per_cycle: int) -> float:
+    return _peak(kind) / (2 * products_per_cycle)
 
 
 CHIPS: Mapping[str, Chip] = {
     chip.name: chip
     for chip in (
         Chip(
-            name="v4", flops=275 * TERA, memory=32 * GIB, memory_rate=1200 * GB, link_rate=50 * GB, axes=3, whole_side=4,
-            clock=_tpu_clock(275 * TERA, 8 * 128**2), host_cores=240, source="docs.cloud.google.com/tpu/docs/v4",
+            name="v4", flops=_peak("TPU v4"), memory=32 * GIB, memory_rate=1200 * GB, link_rate=50 * GB, axes=3, whole_side=4,
+            clock=_tpu_clock("TPU v4", 8 * 128**2), host_cores=240, source="docs.cloud.google.com/tpu/docs/v4",
         ),
         Chip(
-            name="v5e", flops=197 * TERA, memory=16 * GIB, memory_rate=819 * GB, link_rate=50 * GB, axes=2, whole_side=16,
-            clock=_tpu_clock(197 * TERA, 4 * 128**2), host_cores=112, source="docs.cloud.google.com/tpu/docs/v5e",
+            name="v5e", flops=_peak("TPU v5e"), memory=16 * GIB, memory_rate=819 * GB, link_rate=50 * GB, axes=2, whole_side=16,
+            clock=_tpu_clock("TPU v5e", 4 * 128**2), host_cores=112, source="docs.cloud.google.com/tpu/docs/v5e",
         ),
         Chip(
-            name="v5p", flops=459 * TERA, memory=95 * GIB, memory_rate=2765 * GB, link_rate=100 * GB, axes=3, whole_side=4,
-            clock=_tpu_clock(459 * TERA, 8 * 128**2), host_cores=208, source="docs.cloud.google.com/tpu/docs/v5p",
+            name="v5p", flops=_peak("TPU v5p"), memory=95 * GIB, memory_rate=2765 * GB, link_rate=100 * GB, axes=3,
+            whole_side=4, clock=_tpu_clock("TPU v5p", 8 * 128**2), host_cores=208, source="docs.cloud.google.com/tpu/docs/v5p",
         ),
         Chip(
-            name="v6e", flops=918 * TERA, memory=32 * GIB, memory_rate=1638 * GB, link_rate=100 * GB, axes=2, whole_side=16,
-            host_cores=180, source="docs.cloud.google.com/tpu/docs/v6e",
+            name="v6e", flops=_peak("TPU v6e"), memory=32 * GIB, memory_rate=1638 * GB, link_rate=100 * GB, axes=2,
+            whole_side=16, host_cores=180, source="docs.cloud.google.com/tpu/docs/v6e",
         ),
         Chip(
-            name="a100", flops=312 * TERA, memory=80 * GB, memory_rate=2039 * GB, link_rate=300 * GB, box=8, host_chips=8,
+            name="a100", flops=_peak("A100"), memory=80 * GB, memory_rate=2039 * GB, link_rate=300 * GB, box=8, host_chips=8,
             host_cores=128, network_rate=25 * GB, source="NVIDIA A100 80 GB SXM data sheet; 200 Gb/s of network a GPU",
         ),
         Chip(
-            name="h100", flops=989 * TERA, memory=80 * GB, memory_rate=3350 * GB, link_rate=450 * GB, box=8, host_chips=8,
+            name="h100", flops=_peak("H100"), memory=80 * GB, memory_rate=3350 * GB, link_rate=450 * GB, box=8, host_chips=8,
             host_cores=112, network_rate=50 * GB, source="NVIDIA H100 SXM data sheet; 400 Gb/s of network a GPU",
         ),
         Chip(
-            name="h200", flops=989 * TERA, memory=141 * GB, memory_rate=4800 * GB, link_rate=450 * GB, box=8, host_chips=8,
+            name="h200", flops=_peak("H200"), memory=141 * GB, memory_rate=4800 * GB, link_rate=450 * GB, box=8, host_chips=8,
             host_cores=112, network_rate=50 * GB, source="NVIDIA H200 SXM data sheet; 400 Gb/s of network a GPU",
         ),
     )

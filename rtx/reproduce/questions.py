@@ -20,6 +20,7 @@ import numpy as np
 from rtx import images, progress
 from rtx.eval.sim.grounding import is_right
 from rtx.files import read_json, write_json
+from rtx.models.blank import blank_batch
 from rtx.spec import Batch, Contract
 
 if TYPE_CHECKING:
@@ -91,17 +92,13 @@ def _write(checkpoint: Checkpoint, questions: Sequence[Asked], name: str) -> lis
 
 def _batch(contract: Contract, questions: Sequence[Asked], tokenizer: VLATokenizer) -> Batch:
     """Rows of web data as the loader makes them, without a target."""
-    b, t = len(questions), contract.history
     pictures = np.stack([images.decode(one.image.read_bytes(), contract.image_size, fit=contract.fit) for one in questions])
-    frames = np.repeat(pictures[:, None], t, axis=1)
-    return Batch(
+    frames = np.repeat(pictures[:, None], contract.history, axis=1)
+    return blank_batch(
+        tokenizer.questions([one.question for one in questions]),
+        roles=contract.roles,
+        image_size=contract.image_size,
+        history=contract.history,
+        proprio=sum(field.width for field in contract.proprio),
         images=dict.fromkeys(contract.roles, frames),
-        image_mask=dict.fromkeys(contract.roles, np.ones((b, t), bool)),
-        history_mask=np.ones((b, t), bool),
-        proprio=np.zeros((b, t, sum(field.width for field in contract.proprio)), np.float32),
-        text=tokenizer.questions([one.question for one in questions]),
-        action=None,
-        action_mask=None,
-        embodiment=np.zeros(b, np.int32),
-        sample=np.zeros(b, np.int64),
     )

@@ -16,8 +16,9 @@ from typing import Any
 from rtx.eval.results import load_evaluation
 from rtx.eval.seeded import SeededComparison, SeededRate, Trials, compare_seeded, seeded_rate
 from rtx.files import atomic, read_json
-from rtx.page import machine, page, terms, versions
+from rtx.page import page, terms
 from rtx.tables import Cell, html_table
+from rtx.versions import machine, versions
 
 LABELS: Mapping[str, str] = {
     "vlm": "vision-language model, before any robot data",

@@ -18,6 +18,7 @@ from jaxtyping import Int
 
 from rtx import images
 from rtx.errors import UserError, unknown_name
+from rtx.models.blank import blank_batch
 from rtx.models.text import InstructionEncoder
 from rtx.spec import Batch, Contract, Embodiment, Layout, Normalizer, Observation
 
@@ -103,21 +104,18 @@ class Inputs:
     def asked(self, picture: np.ndarray, question: Int[np.ndarray, "1 l"]) -> Batch:
         """One question as web data have it: one picture in the first role's newest frame, and nobody who could move."""
         c = self.contract
-        width = sum(field.width for field in c.proprio)
         seen = np.arange(c.history)[None] == c.history - 1
-        images_ = {role: np.zeros((1, c.history, *c.image_size, 3), np.uint8) for role in c.roles}
-        images_[c.roles[0]][0, -1] = images.resize(picture[None], c.image_size, c.fit)[0]
-        return Batch(
-            images=images_,
+        batch = blank_batch(
+            question,
+            roles=c.roles,
+            image_size=c.image_size,
+            history=c.history,
+            proprio=sum(field.width for field in c.proprio),
             image_mask={role: seen & (role == c.roles[0]) for role in c.roles},
             history_mask=seen,
-            proprio=np.zeros((1, c.history, width), np.float32),
-            text=question,
-            action=None,
-            action_mask=None,
-            embodiment=np.zeros(1, np.int32),
-            sample=np.zeros(1, np.int64),
         )
+        batch.images[c.roles[0]][0, -1] = images.resize(picture[None], c.image_size, c.fit)[0]
+        return batch
 
     def blank(self, robot: str) -> Observation:
         """Black pictures and a state of zeros, shaped as this robot's: for compiling, not for acting."""

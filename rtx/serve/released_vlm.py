@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from rtx.errors import UserError, look_up
+from rtx.models.blank import blank_batch
 from rtx.models.vla.action_tokens import paligemma_ids
 from rtx.models.vla.config import PaliGemmaConfig
 from rtx.models.vla.gemma import GemmaConfig, gemma2_2b, gemma2_9b, gemma2_27b, gemma_2b
 from rtx.models.vla.language import VLATokenizer
 from rtx.models.vla.vit import so400m
 from rtx.robots.no_robot import NO_ROBOT
-from rtx.spec import CANONICAL, Batch, Contract, FieldStatistics, Statistics
+from rtx.spec import CANONICAL, Contract, FieldStatistics, Statistics
 
 SIZES: Mapping[str, Callable[[], GemmaConfig]] = {
     "paligemma-3b": gemma_2b,
@@ -78,7 +79,14 @@ def convert_paligemma(path: Path, out: Path, *, tokenizer: Path, config: PaliGem
     if language.size > config.language.vocab:
         raise UserError(f"{tokenizer} has {language.size} pieces, the model's vocabulary is {config.language.vocab}")
     model = build_vla(config)
-    like = jax.eval_shape(model.init, jax.random.key(0), _blank(config))["params"]
+    blank = blank_batch(
+        np.zeros((1, config.text_length), np.int32),
+        roles=config.roles,
+        image_size=config.image_size,
+        history=config.history,
+        proprio=config.proprio_dims,
+    )
+    like = jax.eval_shape(model.init, jax.random.key(0), blank)["params"]
     params = (load_npz if path.suffix == ".npz" else load_safetensors)(path, like)
     side = SideFiles(
         contract=pictures_contract(config), model=model_to_json(model), tokenizer=language.to_json(), data={}, config={}
@@ -114,19 +122,3 @@ def export_weights(path: Path | str, out: Path, *, dtype: str) -> list[Path]:
 def _nothing(width: int) -> FieldStatistics:
     zeros = (0.0,) * width
     return FieldStatistics(mean=zeros, std=zeros, min=zeros, max=zeros, q01=zeros, q99=zeros, count=0)
-
-
-def _blank(config: PaliGemmaConfig) -> Batch:
-    """One sample: only its shapes matter."""
-    t = config.history
-    return Batch(
-        images={role: np.zeros((1, t, *config.image_size, 3), np.uint8) for role in config.roles},
-        image_mask={role: np.ones((1, t), bool) for role in config.roles},
-        history_mask=np.ones((1, t), bool),
-        proprio=np.zeros((1, t, config.proprio_dims), np.float32),
-        text=np.zeros((1, config.text_length), np.int32),
-        action=None,
-        action_mask=None,
-        embodiment=np.zeros(1, np.int32),
-        sample=np.zeros(1, np.int64),
-    )

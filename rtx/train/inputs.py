@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from rtx.data.catalogue import find
 from rtx.data.loader import Loader, one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
@@ -19,6 +17,7 @@ from rtx.data.prepared import PreparedSet
 from rtx.data.storage import location
 from rtx.data.tokenizers import Texts, Tokenizers
 from rtx.errors import UserError
+from rtx.models.blank import blank_batch
 from rtx.models.families import reads
 from rtx.models.text import InstructionEncoder
 from rtx.spec import Batch, Contract
@@ -125,20 +124,14 @@ def takes_any_width(config: TrainConfig, *, num_hosts: int = 1) -> bool:
 def empty_batch(inputs: Inputs, config: TrainConfig, batch_size: int) -> Batch:
     """A batch of zeros with the loader's shapes and dtypes: what a model is initialised from."""
     contract, texts = inputs.contract, Texts(inputs.tokenizers, inputs.mixture)
-    b, t, a = batch_size, contract.history, contract.action.width
-    k = t if config.data.frame_actions else contract.chunk
-    p = sum(field.width for field in contract.proprio)
-    return Batch(
-        images={role: np.zeros((b, t, *contract.image_size, 3), np.uint8) for role in contract.roles},
-        image_mask={role: np.ones((b, t), bool) for role in contract.roles},
-        history_mask=np.ones((b, t), bool),
-        proprio=np.zeros((b, t, p), np.float32),
-        text=texts.empty_text(b),
-        action=np.zeros((b, k, a), np.float32),
-        action_mask=np.ones((b, k, a), bool),
-        embodiment=np.zeros(b, np.int32),
-        sample=np.zeros(b, np.int64),
-        target=texts.empty_target(b),
+    return blank_batch(
+        texts.empty_text(batch_size),
+        roles=contract.roles,
+        image_size=contract.image_size,
+        history=contract.history,
+        proprio=sum(field.width for field in contract.proprio),
+        action=(contract.history if config.data.frame_actions else contract.chunk, contract.action.width),
+        target=texts.empty_target(batch_size),
     )
 
 

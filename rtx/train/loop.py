@@ -11,26 +11,19 @@ batch is on its way there before any of them.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import logging
-import platform
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import flax
 import jax
-import optax
-import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 
-import rtx
 from rtx import progress
 from rtx.data.loader import Loader, LoaderState
 from rtx.errors import UserError
-from rtx.models.families import build_model, model_from_json, model_to_json, reads
+from rtx.models.families import build_model, model_to_json, reads
 from rtx.models.protocol import Model
 from rtx.spec import Batch, to_json
 from rtx.train import checkpoint, imitation, pytree, starts
@@ -42,17 +35,19 @@ from rtx.train.metrics import MetricsFile, NoMetrics
 from rtx.train.observe import Validation, Window
 from rtx.train.parallel import rules
 from rtx.train.parallel.hosts import Hosts, lost_hosts, share
-from rtx.train.parallel.mesh import build_mesh, check_batch, everywhere
+from rtx.train.parallel.mesh import build_mesh, check_batch, layout_of
 from rtx.train.parallel.stop import StopSign
 from rtx.train.preemption import Preempted, Preemption
 from rtx.train.prefetch import Prefetch
 from rtx.train.profile import Profile
+from rtx.train.programs import init_of, jit_init, jit_step
 from rtx.train.run_dir import CHECKPOINTS, claim
 from rtx.train.saver import Saver
 from rtx.train.sinks import open_metrics
 from rtx.train.speed import StepFlops
 from rtx.train.start import starting_variables
-from rtx.train.state import TrainState, from_tree, init_state, to_tree
+from rtx.train.state import TrainState, from_tree, to_tree
+from rtx.versions import versions
 
 T = TypeVar("T")
 
@@ -77,7 +72,8 @@ def train(config: TrainConfig, run_dir: Path, *, profile: int = 0) -> Path:
         model = build_model(inputs.model)
         optimizer = imitation.make_optimizer(config.train)
         loader = stack.enter_context(train_batches(inputs, config, share=rows))
-        state, start = _restore_or_init(config, run_dir, inputs, model, loader, mesh)
+        init = init_of(config, model, optimizer)
+        state, start = _restore_or_init(config, run_dir, inputs, model, init, loader, mesh)
         _first_lines(config, inputs, loader, state, start, mesh, model)
         last = config.train.num_steps
         if start == last:
@@ -88,7 +84,8 @@ def train(config: TrainConfig, run_dir: Path, *, profile: int = 0) -> Path:
             starts.note(run_dir, step=start, config=config, inputs=inputs, state=state, mesh=dict(mesh.shape))
         steps = profile if hosts.is_first else 0
         profiled = stack.enter_context(Profile(run_dir / "profile", num_steps=steps, start=start, last=last))
-        step_fn = _compiled(model, optimizer, config, mesh, state, num_sets=len(names))
+        step_fn = imitation.make_step(model, optimizer, config.train, num_sets=len(names), mesh=mesh)
+        step_fn = jit_step(step_fn, layout_of(state), mesh)
         metrics = stack.enter_context(open_metrics(run_dir, config, step=start) if hosts.is_first else NoMetrics())
         validation = Validation(config, inputs, model, mesh)
         saver = stack.enter_context(_saver(config, run_dir, inputs, model, metrics))
@@ -144,27 +141,6 @@ def _first_alone(meeting: Meeting, work: Callable[[], T]) -> T:
     return result[0] if result else work()
 
 
-def _compiled(
-    model: Model,
-    optimizer: optax.GradientTransformation,
-    config: TrainConfig,
-    mesh: Mesh,
-    state: TrainState,
-    *,
-    num_sets: int,
-) -> Callable[..., tuple[TrainState, dict[str, Any], Any]]:
-    """The step on the mesh: the new state lies where the old one did, whose memory it takes. With the hosts' stop flags comes
-    how many are raised."""
-    step = imitation.make_step(model, optimizer, config.train, num_sets=num_sets, mesh=mesh)
-
-    def train_step(state: TrainState, batch: imitation.Groups, flags: Any) -> tuple[TrainState, dict[str, Any], Any]:
-        state, values = step(state, batch)
-        return state, values, None if flags is None else flags.sum()
-
-    layout = jax.tree.map(lambda leaf: leaf.sharding, state)
-    return jax.jit(train_step, donate_argnums=0, out_shardings=(layout, everywhere(mesh), everywhere(mesh)))
-
-
 def _compile_together(meeting: Meeting, step_fn: Any, *args: Any) -> None:
     """Several processes start their first step together, however much longer the compiler takes in one of them: between CPUs
     a device waits 30 s for the others and then gives up."""
@@ -174,18 +150,20 @@ def _compile_together(meeting: Meeting, step_fn: Any, *args: Any) -> None:
 
 
 def _restore_or_init(
-    config: TrainConfig, run_dir: Path, inputs: Inputs, model: Model, loader: Loader, mesh: Mesh
+    config: TrainConfig,
+    run_dir: Path,
+    inputs: Inputs,
+    model: Model,
+    init: Callable[..., TrainState],
+    loader: Loader,
+    mesh: Mesh,
 ) -> tuple[TrainState, int]:
     """The state to go on from, each part of it made or read where it lies, with the loader at its place, and the steps it has
     behind it.
 
     Raises UserError where the data are not those of the run.
     """
-    optimizer = imitation.make_optimizer(config.train)
     example = empty_batch(inputs, config, batch_size=1)
-    init = partial(
-        init_state, model, optimizer, seed=config.run.seed, ema=config.train.ema is not None, parts=config.train.parts
-    )
     shapes = jax.eval_shape(init, example)
     layout = rules.state_shardings(mesh, shapes, model.param_axes())
     target = pytree.abstract(to_tree(shapes), to_tree(layout))
@@ -193,9 +171,7 @@ def _restore_or_init(
     if restored is None:
         wanted = pytree.flatten(target["variables"])
         given = starting_variables(config.train, wanted) if config.train.start else {}
-        # Placed by name, as a restored state is: otherwise the step is another program to jax, and a resume compiles anew.
-        begin = jax.jit(init, out_shardings=layout, compiler_options=_compile_once())
-        return begin(example, _in_parts(given, wanted)), 0
+        return jit_init(init, layout)(example, _in_parts(given, wanted)), 0
     _check_same_data(restored, inputs, model)
     loader.restore(LoaderState(**restored.side.data))
     return from_tree(restored.state), restored.step
@@ -208,17 +184,11 @@ def _in_parts(given: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _compile_once() -> dict[str, int]:
-    """For a program that runs once: on the CPU, where compiling RT-1's start takes 20 s, the quick way takes 7 s."""
-    return {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else {}
-
-
 def _check_same_data(restored: checkpoint.Restored, inputs: Inputs, model: Model) -> None:
     """The paths of the data may change when a run goes on; what is found there may not."""
     now = _side_files(inputs, model, config={}, loader_state={})
-    then = dataclasses.replace(restored.side, model=model_to_json(model_from_json(restored.side.model)))  # as of now
     # As text, because the order of the data sets in the contract is the model's embodiment index.
-    texts = [{name: json.dumps(data) for name, data in side.to_json().items()} for side in (then, now)]
+    texts = [{name: json.dumps(data) for name, data in side.to_json().items()} for side in (restored.side, now)]
     changed = [name for name in ("contract", "tokenizer", "model") if texts[0][name] != texts[1][name]]
     if changed:
         raise UserError(
@@ -254,10 +224,7 @@ def _first_lines(
 ) -> None:
     """What an operator wants to know before waiting."""
     device = jax.devices()[0]
-    log.info(
-        "versions: rtx=%s python=%s jax=%s flax=%s orbax=%s",
-        rtx.__version__, platform.python_version(), jax.__version__, flax.__version__, ocp.__version__,
-    )  # fmt: skip
+    log.info("versions: %s", " ".join(f"{name}={number}" for name, number in versions().items()))
     log.info(
         "devices: platform=%s kind=%s count=%d hosts=%d",
         device.platform, device.device_kind, jax.device_count(), jax.process_count(),

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rtx.errors import UserError
 from rtx.files import disk_errors, read_json, write_json
-from rtx.train.config import TrainConfig, changed_leaves, config_from_json, config_to_json
+from rtx.train.config import TrainConfig, changed_leaves, config_to_json
 
 CHECKPOINTS, CONFIG, METRICS = "checkpoints", "config.json", "metrics.jsonl"
 
@@ -52,18 +51,10 @@ def _refuse_foreign(run_dir: Path) -> None:
         raise UserError(f"{run_dir} is not a run folder (no {CONFIG}); it holds {listed}. Choose a new or empty folder")
 
 
-def _as_of_now(saved: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A configuration of an older version with what has been added since at its default, which is what that version did."""
-    try:
-        return config_to_json(config_from_json(saved))
-    except UserError:  # of something that is no more: shown as it was written
-        return saved
-
-
 def _check_config(run_dir: Path, config: TrainConfig) -> None:
     if not (run_dir / CONFIG).exists():
         return
-    if changes := changed_leaves(_as_of_now(read_json(run_dir / CONFIG)), config_to_json(config)):
+    if changes := changed_leaves(read_json(run_dir / CONFIG), config_to_json(config)):
         lines = "\n".join(f"  {line}" for line in changes)
         raise UserError(
             f"{run_dir} holds a run of another configuration; old -> new:\n{lines}\n"

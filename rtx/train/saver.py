@@ -21,8 +21,8 @@ from rtx.errors import WorldError
 from rtx.train.checkpoint import Save, SideFiles, sweep
 from rtx.train.checkpoint.meeting import Meeting
 from rtx.train.checkpoint.retention import check_keep
-from rtx.train.checkpoint.side import code_version
 from rtx.train.state import TrainState, to_tree
+from rtx.versions import versions
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Saver:
         self._root, self._keep, self._side, self._failed = root, keep, side, failed
         self._meeting = Meeting()
         self._meeting.lead(lambda: sweep(root))
-        self._meeting.lead(code_version)  # of now, not of the files that are there when the first save is due
+        self._meeting.lead(versions)  # of now, not of the files that are there when the first save is due
         self._thread: threading.Thread | None = None
         self._step = -1  # of the save under way, or of the last one
         self._error: Exception | None = None  # what became of it, if `_take` has not said so yet

@@ -13,11 +13,11 @@ from typing import Any
 import jax
 
 from rtx.files import disk_errors
-from rtx.page import machine, versions
 from rtx.train import pytree
 from rtx.train.config import TrainConfig, fingerprint
 from rtx.train.inputs import Inputs, describe
 from rtx.train.state import TrainState
+from rtx.versions import machine, versions
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def note(run_dir: Path, *, step: int, config: TrainConfig, inputs: Inputs, state
 
 
 def read_starts(run_dir: Path) -> list[dict[str, Any]]:
-    """The whole lines, oldest first; none for a run of before there were any."""
+    """The whole lines, oldest first; none where none could be written."""
     path = run_dir / STARTS
     if not path.exists():
         return []

@@ -11,7 +11,6 @@ from rtx.errors import UserError
 from rtx.models.families import build_model, model_from_json, model_to_json
 from rtx.models.rt1.config import tiny
 from rtx.models.rt1.model import RT1
-from rtx.models.vla.config import nano_paligemma
 
 
 def test_json_keeps_the_model() -> None:
@@ -21,13 +20,6 @@ def test_json_keeps_the_model() -> None:
     assert model_from_json(data) == model
     assert hash(model_from_json(data)) == hash(model)
     assert build_model(model.config) == model
-
-
-@pytest.mark.parametrize(("before", "now"), [(True, "layers"), (False, "dots")])
-def test_a_checkpoint_of_before_recomputation_had_names(before: bool, now: str) -> None:
-    data = model_to_json(build_model(nano_paligemma()))
-    data["config"]["remat"] = before
-    assert model_from_json(data).config.remat == now
 
 
 def test_errors_help() -> None:

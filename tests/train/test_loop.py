@@ -23,7 +23,7 @@ from rtx.train.preemption import EXIT_PREEMPTED, Preempted
 from rtx.train.prefetch import Prefetch
 from rtx.train.report import write_report
 from rtx.train.starts import read_starts
-from tests.checked_html import check_closed
+from tests.checked_html import reaches
 from tests.train.small_run import small_config, write_sets
 
 
@@ -82,7 +82,7 @@ def test_a_profile_that_does_not_fit_is_told(finished, tmp_path):
 def test_its_page_can_be_drawn(finished):
     _, run = finished
     page = write_report(run).read_text()
-    check_closed(page)
+    assert reaches(page) == []
     for words in ("8 of 8", "Operations a second", "second: actions right", "sound", "Contract"):
         assert words in page
 

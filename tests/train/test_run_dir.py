@@ -1,16 +1,13 @@
 """A run folder belongs to one configuration and one process."""
 
-import dataclasses
 import json
 
 import pytest
 
 from rtx.errors import UserError
-from rtx.models.families import build_model
 from rtx.train.config import DataSet
 from rtx.train.overrides import override
 from rtx.train.run_dir import claim
-from tests.models.vla import tiny_vla
 from tests.train.small_run import small_config
 
 CONFIG = small_config((DataSet(prepared="a"),))
@@ -26,23 +23,6 @@ def test_a_changed_leaf_is_named(tmp_path):
         pass
     with claim(tmp_path / "run", override(CONFIG, ["run.save_every=7"])):
         assert json.loads((tmp_path / "run" / "config.json").read_text())["run"]["save_every"] == 7
-
-
-def test_a_run_of_an_older_version_goes_on(tmp_path):
-    """What has been added since is at its default, and recomputation has got names."""
-    config = dataclasses.replace(CONFIG, model=build_model(tiny_vla.paligemma(image_size=CONFIG.data.image_size)).config)
-    with claim(tmp_path, config):
-        pass
-    saved = json.loads((tmp_path / "config.json").read_text())
-    del saved["train"]["accumulate"], saved["run"]["mesh"]
-    saved["model"]["config"]["remat"] = False
-    (tmp_path / "config.json").write_text(json.dumps(saved))
-    with claim(tmp_path, config):
-        pass
-    saved["model"]["config"]["remat"] = True
-    (tmp_path / "config.json").write_text(json.dumps(saved))
-    with pytest.raises(UserError, match=r"model\.config\.remat: 'layers' -> 'dots'"), claim(tmp_path, config):
-        pass
 
 
 def test_one_process_at_a_time(tmp_path):

@@ -17,11 +17,11 @@ import jax
 import numpy as np
 
 from rtx.errors import UserError, WorldError
+from rtx.models.blank import blank_batch
 from rtx.models.flax_file import read_msgpack
 from rtx.models.protocol import Variables
 from rtx.models.rt1x.config import RT1XConfig
 from rtx.models.rt1x.model import RT1X
-from rtx.spec import Batch
 
 _COLLECTIONS = ("params", "batch_stats")
 _ORBAX_MARKS = ("_METADATA", "manifest.ocdbt", "_CHECKPOINT_METADATA")
@@ -43,7 +43,9 @@ def read_released(path: Path, config: RT1XConfig) -> Variables:
 
 def expected_tree(config: RT1XConfig) -> dict[str, jax.ShapeDtypeStruct]:
     """Path -> shape and dtype of every leaf, paths joined by "/". Computes nothing."""
-    shapes = jax.eval_shape(RT1X(config).init, jax.random.key(0), _empty_batch(config))
+    text = np.zeros((1, config.sentence_width), np.float32)
+    blank = blank_batch(text, roles=config.roles[:1], image_size=config.image_size, history=config.history)
+    shapes = jax.eval_shape(RT1X(config).init, jax.random.key(0), blank)
     return _flat(shapes)
 
 
@@ -72,16 +74,6 @@ def _problem(want: Any, have: Any) -> str | None:
 def _flat(tree: Any) -> dict[str, Any]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-
-
-def _empty_batch(config: RT1XConfig) -> Batch:
-    role, there = config.roles[0], np.ones((1, config.history), bool)
-    return Batch(
-        images={role: np.zeros((1, config.history, *config.image_size, 3), np.uint8)}, image_mask={role: there},
-        history_mask=there, proprio=np.zeros((1, config.history, 0), np.float32),
-        text=np.zeros((1, config.sentence_width), np.float32), action=None, action_mask=None,
-        embodiment=np.zeros(1, np.int32), sample=np.zeros(1, np.int64),
-    )  # fmt: skip
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from rtx.files import read_json
 from rtx.tables import text_table
 from rtx.train import pytree
 from rtx.train.checkpoint.reading import Checkpoint
-from rtx.train.checkpoint.side import read_code
+from rtx.train.checkpoint.side import CODE
 from rtx.train.checkpoint.sound import MANIFEST, steps, verify
 
 
@@ -19,6 +19,7 @@ def info_text(checkpoint: Checkpoint) -> str:
     contract = checkpoint.contract
     count = pytree.num_elements(checkpoint.variables["params"])
     height, width = contract.image_size
+    code = read_json(checkpoint.path / f"{CODE}.json")
     lines = [
         f"checkpoint   {checkpoint.path}",
         f"step         {checkpoint.step}",
@@ -27,7 +28,7 @@ def info_text(checkpoint: Checkpoint) -> str:
         f"actions      {contract.chunk} at once: {', '.join(contract.action.dim_names)}",
         f"contract     {contract.fingerprint()}",
         f"data         next sample {checkpoint.data_state.get('next_sample')}, {checkpoint.data_state.get('fingerprint')}",
-        f"code         {', '.join(f'{name} {version}' for name, version in read_code(checkpoint.path).items()) or 'not kept'}",
+        f"code         {', '.join(f'{name} {version}' for name, version in code.items())}",
         "robots",
     ]
     for name, embodiment in contract.embodiments.items():

@@ -25,8 +25,9 @@ from rtx.files import disk_errors, read_json, write_json
 from rtx.train import pytree
 from rtx.train.checkpoint.meeting import Meeting
 from rtx.train.checkpoint.retention import check_keep, retain, set_aside, sweep
-from rtx.train.checkpoint.side import CODE, SideFiles, code_version
+from rtx.train.checkpoint.side import CODE, SideFiles
 from rtx.train.checkpoint.sound import FORMAT, MANIFEST, sha256, share, threaded, verify
+from rtx.versions import versions
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +90,8 @@ class Save:
         try:
             self._meeting.all_do(self._write)
             self._meeting.lead(self._merge)
-            sizes = self._meeting.all_tell(lambda: file_sizes(self._saving))[
-                0
-            ]  # of process 0: a shared disk may show others less
+            of_each = self._meeting.all_tell(lambda: file_sizes(self._saving))
+            sizes = of_each[0]  # a shared disk may show less to the others than to the leader
             told = self._meeting.all_tell(lambda: self._hash(sizes))
             self._meeting.lead(lambda: self._commit({name: entry for part in told for name, entry in part.items()}))
         finally:
@@ -117,7 +117,7 @@ class Save:
         with _world_errors(self._root):
             with _orbax_errors(self._root):
                 ocp.PyTreeCheckpointHandler().finalize(arrays_of(self._saving))
-            for name, data in {**self._side.to_json(), Path(CODE).stem: code_version()}.items():
+            for name, data in {**self._side.to_json(), CODE: versions()}.items():
                 write_json(self._saving / f"{name}.json", data)
 
     def _hash(self, sizes: Mapping[str, int]) -> dict[str, dict[str, Any]]:

@@ -99,3 +99,8 @@ def check_batch(mesh: Mesh, batch_size: int, *, parts: int) -> None:
             f"(run.mesh.data x run.mesh.fsdp) of each of its {parts} parts (train.groups x train.accumulate). Change the "
             "batch, share rows over fewer with run.mesh.tensor, or let the run see fewer devices"
         )
+
+
+def layout_of(tree: Any) -> Any:
+    """The shardings of arrays, or of shapes that have one."""
+    return jax.tree.map(lambda leaf: leaf.sharding, tree)
