@@ -236,6 +236,7 @@ class Limits:
     max_acceleration_m_s2: float
     joint_low_rad: tuple[float, ...] = ()
     joint_high_rad: tuple[float, ...] = ()
+    max_joint_velocity_rad_s: tuple[float, ...] = ()
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -246,10 +247,58 @@ class Limits:
         ]
         if not all(lo < hi for lo, hi in zip(self.workspace_low_m, self.workspace_high_m, strict=True)):
             problems.append(f"workspace_low_m {self.workspace_low_m} must be below workspace_high_m {self.workspace_high_m}")
-        if len(self.joint_low_rad) != len(self.joint_high_rad):
-            problems.append("joint_low_rad and joint_high_rad differ in length")
-        if problems:
+        if problems := problems + self._joint_problems():
             raise UserError("limits: " + "; ".join(problems))
+
+    def _joint_problems(self) -> list[str]:
+        low, high, velocity = self.joint_low_rad, self.joint_high_rad, self.max_joint_velocity_rad_s
+        if len(low) != len(high):
+            return ["joint_low_rad and joint_high_rad differ in length"]
+        problems = [
+            f"joint_low_rad[{i}] {a} must be below joint_high_rad[{i}] {b}"
+            for i, (a, b) in enumerate(zip(low, high, strict=True))
+            if not a < b
+        ]
+        problems += [f"max_joint_velocity_rad_s[{i}] {v} must be positive" for i, v in enumerate(velocity) if not v > 0]
+        if low and velocity and len(low) != len(velocity):
+            problems.append(f"max_joint_velocity_rad_s has {len(velocity)} joints, joint_low_rad has {len(low)}")
+        return problems
+
+
+KINEMATIC_SOURCES = ("robot_descriptions", "robosuite", "file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kinematics:
+    """How an arm's joints move its gripper point: a description made elsewhere, and which of its names are ours.
+
+    `source`: "robot_descriptions:NAME" (the package's module), "robosuite:NAME" (its robots' MJCF) or "file:PATH" of an MJCF
+    (.xml) or a URDF; a relative path is looked for beside the robot's own file.
+    `joints`: in the order of the robot's joint fields. `tip`: the site or body of the gripper point. `base`: the body whose
+    frame poses are in, "" for the description's world. `home`: a safe pose, rad (m for sliding joints), one for each joint.
+    """
+
+    source: str
+    joints: tuple[str, ...]
+    tip: str
+    base: str = ""
+    home: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        kind, _, name = self.source.partition(":")
+        problems = []
+        if kind not in KINEMATIC_SOURCES or not name:
+            problems.append(f"source {self.source!r} is none of {', '.join(f'{k}:NAME' for k in KINEMATIC_SOURCES)}")
+        if not self.joints or len(set(self.joints)) != len(self.joints) or not all(self.joints):
+            problems.append(f"joints {list(self.joints)} must be distinct names, at least one")
+        if not self.tip:
+            problems.append("tip is empty; it is the site or body of the gripper point")
+        if self.home and len(self.home) != len(self.joints):
+            problems.append(f"home has {len(self.home)} values for {len(self.joints)} joints")
+        if not np.all(np.isfinite(self.home)):
+            problems.append(f"home {self.home} is not finite")
+        if problems:
+            raise UserError("kinematics: " + "; ".join(problems))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +312,7 @@ class Embodiment:
     action: ActionSpace
     control_hz: float
     limits: Limits
+    kinematics: Kinematics | None = None
 
     def __post_init__(self) -> None:
         roles = [camera.role for camera in self.cameras]
@@ -270,6 +320,14 @@ class Embodiment:
             raise UserError(f"embodiment {self.name!r}: camera roles repeat: {roles}")
         if not self.control_hz > 0:
             raise UserError(f"embodiment {self.name!r}: control_hz {self.control_hz} must be positive")
+        if self.kinematics is None:
+            return
+        for name in ("joint_low_rad", "max_joint_velocity_rad_s"):
+            if (limits := getattr(self.limits, name)) and len(limits) != len(self.kinematics.joints):
+                raise UserError(
+                    f"embodiment {self.name!r}: limits.{name} has {len(limits)} values, "
+                    f"kinematics has {len(self.kinematics.joints)} joints"
+                )
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -22,8 +22,9 @@ def hints(cls: type) -> dict[str, Any]:
 
 def from_json(hint: Any, data: Any, where: str) -> Any:
     """Inverse of `rtx.spec.to_json` for a value of type `hint`. Raises UserError naming `where` for what does not fit."""
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _dataclass_from_json(hint, data, where)
+    for option in options(hint) if data is not None else ():
+        if dataclasses.is_dataclass(option) and isinstance(option, type):
+            return _dataclass_from_json(option, data, where)
     if isinstance(data, list) and (item := items(hint)) is not None:
         data = tuple(from_json(item(i), value, f"{where}.{i}") for i, value in enumerate(data))
     if typing.get_origin(hint) is Mapping and isinstance(data, Mapping):

@@ -32,6 +32,26 @@ def contract() -> spec.Contract:
     )  # fmt: skip
 
 
+def joint_limits(*, low=(0.0, 0.0), high=(1.0, 1.0), velocity=()) -> spec.Limits:
+    limits = SIM_ARMS["sim_panda"].limits
+    return dataclasses.replace(limits, joint_low_rad=low, joint_high_rad=high, max_joint_velocity_rad_s=velocity)
+
+
+def kinematics(**changes) -> spec.Kinematics:
+    return spec.Kinematics(**{"source": "file:a.xml", "joints": ("a", "b"), "tip": "hand", "home": (0.5, 0.5), **changes})
+
+
+def with_kinematics(limits: spec.Limits) -> spec.Embodiment:
+    return dataclasses.replace(SIM_ARMS["sim_panda"], limits=limits, kinematics=kinematics())
+
+
+def test_kinematics_and_joint_limits_survive_json():
+    limits = joint_limits(low=(-np.inf, 0.0), high=(np.inf, 1.0), velocity=(1.0, 2.0))
+    before = with_kinematics(limits)
+    assert from_json(spec.Embodiment, json.loads(json.dumps(spec.to_json(before))), "robot") == before
+    assert from_json(spec.Embodiment, spec.to_json(SIM_ARMS["sim_panda"]), "robot").kinematics is None
+
+
 @given(hnp.arrays(np.float32, (5, WIDTH), elements=st.floats(-1, 1, width=32)))
 def test_inverse_then_forward_is_the_identity_in_model_space(y):
     normalizer = spec.action_normalizer(
@@ -89,6 +109,20 @@ def test_the_fingerprint_sees_every_leaf():
         (lambda: spec.ActionSpace(fields=(*spec.CANONICAL_ARM.fields, spec.CANONICAL_ARM.fields[0])), "distinct field names"),
         (lambda: dataclasses.replace(SIM_ARMS["sim_panda"], control_hz=0.0), "must be positive"),
         (lambda: dataclasses.replace(SIM_ARMS["sim_panda"].limits, max_step_m=-1.0), "max_step_m -1.0 must be positive"),
+        (lambda: joint_limits(low=(0.0, 1.0), high=(1.0, 1.0)), r"joint_low_rad\[1\] 1.0 must be below joint_high_rad\[1\]"),
+        (lambda: joint_limits(low=(0.0,), high=(1.0, 2.0)), "differ in length"),
+        (lambda: joint_limits(low=(0.0, np.nan), high=(1.0, 2.0)), r"joint_low_rad\[1\] nan"),
+        (lambda: joint_limits(velocity=(1.0, 0.0)), r"max_joint_velocity_rad_s\[1\] 0.0 must be positive"),
+        (lambda: joint_limits(velocity=(1.0,)), "has 1 joints, joint_low_rad has 2"),
+        (lambda: kinematics(source="panda.xml"), "robot_descriptions:NAME, robosuite:NAME, file:NAME"),
+        (lambda: kinematics(source="file:"), "source 'file:' is none of"),
+        (lambda: kinematics(joints=("a", "a")), "must be distinct"),
+        (lambda: kinematics(joints=()), "at least one"),
+        (lambda: kinematics(tip=""), "tip is empty"),
+        (lambda: kinematics(home=(0.0,)), "home has 1 values for 2 joints"),
+        (lambda: kinematics(home=(0.0, np.nan)), "not finite"),
+        (lambda: with_kinematics(joint_limits(low=(0.0,), high=(1.0,))), "joint_low_rad has 1 values, kinematics has 2 joints"),
+        (lambda: with_kinematics(joint_limits(low=(), high=(), velocity=(1.0,))), "max_joint_velocity_rad_s has 1 values"),
     ],
 )
 def test_a_wrong_record_is_refused_with_its_reason(make, message):

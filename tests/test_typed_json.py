@@ -25,12 +25,13 @@ class Whole:
     parts: tuple[Part, ...] = ()
     table: tuple[tuple[float, ...], ...] = ()
     names: tuple[str, str] = ("a", "b")
+    spare: Part | None = None
 
 
 def test_round_trip_of_nested_parts():
     whole = Whole(
         part=Part(width=3, scale=math.inf, cap=2.5), parts=(Part(width=1), Part(width=2)), table=((0.5, 1.0), (-1.0,)),
-        names=("c", "d"),
+        names=("c", "d"), spare=Part(width=4),
     )  # fmt: skip
     assert from_json(Whole, json.loads(json.dumps(to_json(whole))), "it") == whole
 
@@ -47,6 +48,7 @@ def test_whole_numbers_are_numbers():
         ({"part": {"width": "3"}}, r"it\.part\.width: got '3', expected a whole number"),
         ({"part": 3}, r"it\.part: got 3, expected an object with width, scale, cap"),
         ({"part": {"width": 1}, "names": ["a"]}, r"it\.names"),
+        ({"part": {"width": 1}, "spare": {"width": "x"}}, r"it\.spare\.width: got 'x'"),
         ({"part": {"width": 1}, "table": [[1.0], "x"]}, r"it\.table\.1: got 'x'"),
     ],
 )
