@@ -27,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "train": BASE | {"data", "models"},
     "serve": BASE | {"models", "robots", "train.checkpoint"},
     "eval": BASE | {"serve", "robots", "data"},
+    "drivers": BASE | {"robots", "eval.sim"},
     "plan": BASE | {"data", "models", "train"},
     "reproduce": BASE | {"data", "models", "train", "serve", "eval", "robots"},
     "quickstart": BASE | {"data", "models", "train", "serve", "eval", "robots", "reproduce.stages"},

@@ -174,6 +174,11 @@ class SimEnv:
         self._success = self._success or self.goal_distance == 0.0
         return self._frame(render=render)
 
+    def look(self, *, render: bool = True) -> SimFrame:
+        """What the robot shows now, without a step. Raises UserError before the first reset."""
+        _ = self._now
+        return self._frame(render=render)
+
     def disturb(self, offset: Float[np.ndarray, " 6"]) -> None:
         """Pushes the arm during the next step: added to the pose it aims at (m, rad, base frame) without its knowing.
 
