@@ -26,12 +26,13 @@ ROOMS: dict[str, set[str]] = {
     "models": BASE,
     "train": BASE | {"data", "models"},
     "serve": BASE | {"models", "robots", "train.checkpoint"},
-    "eval": BASE | {"serve", "robots", "data"},
+    "eval": BASE | {"serve", "robots", "data", "control"},
+    "control": BASE | {"robots", "drivers.driver"},
     "drivers": BASE | {"robots", "eval.sim"},
     "plan": BASE | {"data", "models", "train"},
     "reproduce": BASE | {"data", "models", "train", "serve", "eval", "robots"},
     "quickstart": BASE | {"data", "models", "train", "serve", "eval", "robots", "reproduce.stages"},
-    "cli": BASE | {"data", "models", "train", "serve", "eval", "robots", "quickstart", "reproduce", "plan"},
+    "cli": BASE | {"data", "models", "train", "serve", "eval", "robots", "quickstart", "reproduce", "plan", "control", "drivers"},
     "__init__": BASE | {"serve"},
 }
 FORBIDDEN_PACKAGES = {"robots": {"jax", "tensorflow"}, "data": {"jax"}, "models": {"tensorflow"}, "train": {"tensorflow"}}

@@ -24,7 +24,7 @@ def filter_of(**changes):
 
 
 def check(safety, action, *, eef_pos=MIDDLE, step=0, age_ns=1_000_000):
-    now = 10**12 + step * PERIOD_NS
+    now = 10**12 + step * round(1e9 / safety.control_hz)
     return safety.check(action, eef_pos=eef_pos, stamp_ns=now - age_ns, valid_until_ns=now - age_ns + PERIOD_NS, now_ns=now)
 
 
@@ -68,17 +68,17 @@ def test_whatever_comes_in_what_goes_out_is_within_the_limits():
 
 
 def test_the_target_stops_at_the_wall():
-    verdict = check(filter_of(), action((0.04, 0.01, 0)), eef_pos=[0.69, 0, 0.25])
+    verdict = check(filter_of(), action((0.04, 0.01, 0)), eef_pos=[0.69, 0.0, 0.25])
     np.testing.assert_allclose(verdict.action[:3], [0.01, 0.01, 0], atol=1e-7)
     assert verdict.reasons == ("workspace",)
 
 
 def test_outside_the_box_it_may_come_back_or_stay_but_not_go_on():
-    outside, safety = [0.75, 0, 0.25], filter_of()
-    assert check(safety, action((0.04, 0, 0)), eef_pos=outside).reasons == ("workspace",)
-    np.testing.assert_array_equal(check(safety, action((0.04, 0, 0)), eef_pos=outside).action[:3], 0)
-    np.testing.assert_array_equal(check(safety, action(), eef_pos=outside).action[:3], 0)
-    assert check(safety, action((-0.04, 0, 0)), eef_pos=outside).reasons == ()
+    outside, safety = [0.75, 0.0, 0.25], filter_of()
+    assert check(safety, action((0.04, 0, 0)), eef_pos=outside, step=0).reasons == ("workspace",)
+    np.testing.assert_array_equal(check(safety, action((0.04, 0, 0)), eef_pos=outside, step=1).action[:3], 0)
+    np.testing.assert_array_equal(check(safety, action(), eef_pos=outside, step=2).action[:3], 0)
+    assert check(safety, action((-0.04, 0, 0)), eef_pos=outside, step=3).reasons == ()
 
 
 def test_a_long_step_keeps_its_direction():
@@ -129,7 +129,7 @@ def test_after_a_silence_or_a_reset_the_arm_stands_still():
     [
         (action((np.nan, 0, 0)), MIDDLE, 1, "non_finite"),
         (action(gripper=np.inf), MIDDLE, 1, "non_finite"),
-        (action(), [np.nan, 0, 0], 1, "non_finite"),
+        (action(), [np.nan, 0.0, 0.0], 1, "non_finite"),
         (np.zeros(7), MIDDLE, 1, "bad_shape"),
         (action((0.01, 0, 0)), MIDDLE, PERIOD_NS + 1, "stale"),
         (action((0.01, 0, 0)), MIDDLE, -1, "not_yet"),
