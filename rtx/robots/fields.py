@@ -6,8 +6,12 @@ Names are what `rtx.robots.adapter` looks for: one position, one rotation and on
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TypeVar
+
 from rtx.spec import ActionField, ActionKind, Field, Frame, RotationForm
 
+_AnyField = TypeVar("_AnyField", bound=Field)
 _ROTATION_WIDTH = {"rpy": 3, "axis_angle": 3, "quat_wxyz": 4, "quat_xyzw": 4, "rot6d": 6}
 
 
@@ -55,6 +59,11 @@ def base_delta() -> tuple[ActionField, ActionField]:
         ActionField(name="base_delta_pos", width=2, kind="base_delta_pos", unit="m", frame="base"),
         ActionField(name="base_delta_yaw", width=1, kind="base_delta_rot", unit="rad", frame="base"),
     )
+
+
+def left(field: _AnyField) -> _AnyField:
+    """The same field of the left arm; of two arms, fields without a prefix are the right one's."""
+    return dataclasses.replace(field, name=f"left_{field.name}")
 
 
 def eef_pos(unit: str = "m") -> Field:

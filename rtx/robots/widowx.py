@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from rtx.robots.hardware import HARDWARE
 from rtx.spec import ActionField, ActionSpace, Camera, Embodiment, Field, Limits
+
+_ARM = HARDWARE["widowx_250"]
 
 WIDOWX_250 = Embodiment(
     name="widowx_250",
@@ -33,6 +36,11 @@ WIDOWX_250 = Embodiment(
         max_step_rad=0.35,
         max_velocity_m_s=0.25,
         max_acceleration_m_s2=2.5,
-        source="RT-X scales Bridge actions by 0.05 m and 0.25 rad a step; box around the debug shards' positions, not measured",
+        joint_low_rad=_ARM.joint_low_rad,
+        joint_high_rad=_ARM.joint_high_rad,
+        max_joint_velocity_rad_s=_ARM.max_joint_velocity_rad_s,
+        source="RT-X scales Bridge actions by 0.05 m and 0.25 rad a step; box around the debug shards' positions, not "
+        f"measured. Joints: {_ARM.joint_source}",
     ),
+    kinematics=_ARM.kinematics,
 )

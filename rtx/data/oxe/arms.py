@@ -1,4 +1,7 @@
-"""One arm and its cameras, said once: the table of views gives both the embodiment's cameras and where their pictures lie."""
+"""One arm and its cameras, said once: the table of views gives both the embodiment's cameras and where their pictures lie.
+
+Robots that `rtx.robots` knows by themselves are referred to, and only the keys of their pictures are said here (`keys`).
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,8 @@ from typing import NamedTuple
 
 from rtx.data.record import ImageKey
 from rtx.images import ChannelOrder
-from rtx.robots.hardware import limits
-from rtx.spec import ActionField, ActionSpace, Camera, Embodiment, Field
-
-FRANKA_HAND_M = 0.08
-"""Between the fingers of an open Franka hand; each finger moves half of it."""
+from rtx.robots.hardware import embodiment
+from rtx.spec import ActionField, Camera, Embodiment, Field
 
 
 class View(NamedTuple):
@@ -34,21 +34,22 @@ def arm(
     hardware: str = "franka",
     morphology: str = "single arm",
 ) -> Embodiment:
-    """The robot of one data set. `action` and `proprio` are native, as the set stores them; limits follow the hardware."""
-    return Embodiment(
-        name=name,
-        morphology=morphology,
-        cameras=tuple(
-            Camera(role=role, resolution=(v.height, v.width), channel_order=v.channel_order, mounting=v.mounting)
-            for role, v in views.items()
-        ),
-        proprio=proprio,
-        action=ActionSpace(fields=action),
-        control_hz=hz,
-        limits=limits(hardware, hz),
+    """The robot of one data set. `action` and `proprio` are native, as the set stores them; limits are the hardware's."""
+    cameras = tuple(
+        Camera(role=role, resolution=(v.height, v.width), channel_order=v.channel_order, mounting=v.mounting)
+        for role, v in views.items()
     )
+    return embodiment(name, hardware, cameras, hz=hz, action=action, proprio=proprio, morphology=morphology)
 
 
 def images(views: Mapping[str, View]) -> dict[str, ImageKey]:
     """Role -> where the pictures are."""
     return {role: ImageKey(path=f"observation/{v.key}", channel_order=v.channel_order) for role, v in views.items()}
+
+
+def keys(robot: Embodiment, **by_role: str) -> dict[str, ImageKey]:
+    """Role -> where the pictures of a robot of `rtx.robots` are, under `observation/`."""
+    return {
+        camera.role: ImageKey(path=f"observation/{by_role[camera.role]}", channel_order=camera.channel_order)
+        for camera in robot.cameras
+    }

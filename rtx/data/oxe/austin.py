@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float
 
-from rtx.data.oxe.arms import FRANKA_HAND_M, View, arm, images
+from rtx.data.oxe.arms import View, arm, images
 from rtx.data.oxe.moves import values
 from rtx.data.oxe.polarity import FLAGS
 from rtx.data.record import DatasetRecord, Trajectory
 from rtx.data.standardize import cut, ended, pose_matrix, reached
 from rtx.images import ChannelOrder
 from rtx.robots import fields
+from rtx.robots.hardware import FRANKA_HAND_M
 
 _IDENTITY = np.eye(4).reshape(16)
 _ACTION = (fields.delta_pos(), fields.delta_rot("axis_angle"), fields.gripper(closed=1.0, opened=-1.0))

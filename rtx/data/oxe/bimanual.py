@@ -8,17 +8,17 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float32
 
-from rtx.data.oxe.arms import View, arm, images
-from rtx.data.oxe.layouts import GRIPPER, GRIPPER_STATE, TWO_ARMS, left
+from rtx.data.oxe.arms import keys
+from rtx.data.oxe.layouts import GRIPPER, GRIPPER_STATE, TWO_ARMS
 from rtx.data.oxe.moves import toward, values
 from rtx.data.oxe.polarity import FLAGS, openness, polarity_switch
 from rtx.data.oxe.xarm import from_ypr
 from rtx.data.record import DatasetRecord, Switch, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, cut, ended, reached
 from rtx.robots import fields
+from rtx.robots.aloha import ALOHA_HZ, ALOHA_MOBILE
+from rtx.robots.oxe import XARM_BIMANUAL
 from rtx.spec import ActionField, ActionSpace, Field, Layout
-
-ALOHA_HZ = 50.0
 
 
 def standardize_aloha(trajectory: Trajectory) -> Trajectory:
@@ -74,33 +74,18 @@ def _side(
     return canonical_action(*delta, opened, ended(trajectory)), canonical_proprio(pos, rot, None)
 
 
-_ALOHA_VIEWS = {
-    "primary": View("cam_high", 480, 640),
-    "wrist_right": View("cam_right_wrist", 480, 640),
-    "wrist_left": View("cam_left_wrist", 480, 640),
-}
-_XARMS_VIEWS = {"primary": View("image", 256, 256)}
-_ALOHA_ARMS: tuple[ActionField, ...] = (fields.joint_pos(6), GRIPPER, fields.joint_pos(6, prefix="left_"), left(GRIPPER))
+_ALOHA_ARMS: tuple[ActionField, ...] = (fields.joint_pos(6), GRIPPER, fields.joint_pos(6, prefix="left_"), fields.left(GRIPPER))
 _ALOHA_STATE: tuple[Field, ...] = (
-    fields.joint_state(6), GRIPPER_STATE, fields.joint_state(6, prefix="left_"), left(GRIPPER_STATE),
+    fields.joint_state(6), GRIPPER_STATE, fields.joint_state(6, prefix="left_"), fields.left(GRIPPER_STATE),
 )  # fmt: skip
-_BASE_VELOCITY = (
-    ActionField(name="base_vel", width=1, kind="base_vel", unit="m/s", frame="base"),
-    ActionField(name="base_turn_vel", width=1, kind="base_vel", unit="rad/s", frame="base"),
-)
-_XARM_ACTION: tuple[ActionField, ...] = (fields.abs_pos(), fields.abs_rot("rpy"), fields.gripper(closed=1, opened=0))
-_XARM_STATE = (fields.eef_pos(), fields.eef_rot("rpy"))
 
 BIMANUAL: tuple[DatasetRecord, ...] = (
     DatasetRecord(
         name="aloha_mobile",
         other_names=("aloha_mobile_dataset",),
         title="Mobile ALOHA",
-        embodiment=arm(
-            "aloha_mobile", _ALOHA_VIEWS, hz=ALOHA_HZ, hardware="aloha", morphology="two arms on a wheeled base",
-            action=(*_ALOHA_ARMS[2:], *_ALOHA_ARMS[:2], *_BASE_VELOCITY), proprio=(*_ALOHA_STATE[2:], *_ALOHA_STATE[:2]),
-        ),
-        images=images(_ALOHA_VIEWS),
+        embodiment=ALOHA_MOBILE,
+        images=keys(ALOHA_MOBILE, primary="cam_high", wrist_right="cam_right_wrist", wrist_left="cam_left_wrist"),
         instructions=("language_instruction",),
         keys={"action": (16,), "observation/state": (14,)},
         standardize=standardize_aloha,
@@ -114,12 +99,8 @@ BIMANUAL: tuple[DatasetRecord, ...] = (
     DatasetRecord(
         name="utokyo_xarm_bimanual_converted_externally_to_rlds",
         title="UTokyo xArm Bimanual",
-        embodiment=arm(
-            "xarm_bimanual", _XARMS_VIEWS, hz=10.0, hardware="xarm7", morphology="two arms",
-            action=(*(left(field) for field in _XARM_ACTION), *_XARM_ACTION),
-            proprio=(*(left(field) for field in _XARM_STATE), *_XARM_STATE),
-        ),
-        images=images(_XARMS_VIEWS),
+        embodiment=XARM_BIMANUAL,
+        images=keys(XARM_BIMANUAL, primary="image"),
         instructions=("language_instruction",),
         sentence_vector="language_embedding",
         keys={"action": (14,), "observation/pose_l": (6,), "observation/pose_r": (6,), **FLAGS},

@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from rtx.data.oxe.arms import View, arm, images
+from rtx.data.oxe.arms import View, arm, images, keys
 from rtx.data.oxe.moves import motion_switch, moved, values
 from rtx.data.oxe.polarity import FLAGS, openness, polarity_switch
 from rtx.data.record import DatasetRecord, Trajectory
 from rtx.data.standardize import ended
 from rtx.robots import fields
+from rtx.robots.oxe import DLR_EDAN, DLR_SARA
 from rtx.robots.rotations import to_matrix
 from rtx.spec import CANONICAL
 
@@ -67,18 +68,14 @@ _GRIPPER = polarity_switch(
 _ANGLES = "angles are scipy's Euler angles zxy (extrinsic), not rpy; a driver of this robot must hand out rpy"
 _POSE = (fields.eef_pos(), fields.eef_rot("rpy"))
 _ACTION = (fields.delta_pos(), fields.delta_rot(), fields.gripper(closed=1, opened=0))
-_EDAN_VIEWS = {"primary": View("image", 360, 640)}
 _SARA_VIEWS = {"primary": View("image", 480, 640)}
 
 DLR: tuple[DatasetRecord, ...] = (
     DatasetRecord(
         name="dlr_edan_shared_control_converted_externally_to_rlds",
         title="DLR EDAN wheelchair shared control",
-        embodiment=arm(
-            "dlr_edan", _EDAN_VIEWS, hz=5.0, hardware="dlr_edan", morphology="arm on a wheelchair",
-            action=_ACTION, proprio=(*_POSE, fields.gripper_state(closed=1, opened=0)),
-        ),
-        images=images(_EDAN_VIEWS),
+        embodiment=DLR_EDAN,
+        images=keys(DLR_EDAN, primary="image"),
         instructions=("language_instruction",),
         sentence_vector="language_embedding",
         keys={"action": (7,), "observation/state": (7,), **FLAGS},
@@ -102,8 +99,8 @@ DLR: tuple[DatasetRecord, ...] = (
     DatasetRecord(
         name="dlr_sara_pour_converted_externally_to_rlds",
         title="DLR SARA pour",
-        embodiment=arm("dlr_sara_pour", _SARA_VIEWS, hz=10.0, hardware="dlr_sara", action=_ACTION, proprio=_POSE),
-        images=images(_SARA_VIEWS),
+        embodiment=DLR_SARA,
+        images=keys(DLR_SARA, primary="image"),
         instructions=("language_instruction",),
         sentence_vector="language_embedding",
         keys={"action": (7,), "observation/state": (6,), **FLAGS},

@@ -15,23 +15,18 @@ import dataclasses
 
 import numpy as np
 
-from rtx.data.oxe.arms import View, arm, images
+from rtx.data.oxe.arms import keys
 from rtx.data.oxe.layouts import GRIPPER_STATE, joints
 from rtx.data.oxe.moves import moved, toward, values
 from rtx.data.record import DatasetRecord, Switch, Trajectory
 from rtx.robots import fields
+from rtx.robots.droid import FRANKA_DROID, FRANKA_DROID_JOINTS
 from rtx.robots.rotations import to_matrix
 from rtx.spec import CANONICAL
 
-HZ = 15.0
 MAX_STEP_M, MAX_STEP_RAD = 0.075, 0.15  # what 1 means in a velocity command, per step of 1/15 s
 FILE_PATH = "episode_metadata/file_path"
 
-_VIEWS = {
-    "primary": View("exterior_image_1_left", 180, 320),
-    "secondary": View("exterior_image_2_left", 180, 320),
-    "wrist": View("wrist_image_left", 180, 320, mounting="rolled by 180 degrees against the gripper's axes"),
-}
 _INSTRUCTIONS = ("language_instruction", "language_instruction_2", "language_instruction_3")
 _GRIPPER_KEYS: dict[str, tuple[int, ...]] = {"action_dict/gripper_position": (1,), "observation/gripper_position": (1,)}
 _NOTES = (
@@ -83,12 +78,10 @@ def standardize_joints(trajectory: Trajectory) -> Trajectory:
 DROID_SET = DatasetRecord(
     name="droid",
     title="DROID",
-    embodiment=arm(
-        "franka_droid", _VIEWS, hz=HZ,
-        action=(fields.abs_pos(), fields.abs_rot("rpy"), fields.gripper(closed=1.0, opened=0.0)),
-        proprio=(fields.eef_pos(), fields.eef_rot("rpy"), fields.gripper_state(closed=1.0, opened=0.0)),
+    embodiment=FRANKA_DROID,
+    images=keys(
+        FRANKA_DROID, primary="exterior_image_1_left", secondary="exterior_image_2_left", wrist="wrist_image_left",
     ),
-    images=images(_VIEWS),
     instructions=_INSTRUCTIONS,
     keys={
         "action_dict/cartesian_position": (6,), "action_dict/cartesian_velocity": (6,), "observation/cartesian_position": (6,),
@@ -117,11 +110,7 @@ DROID_JOINTS = dataclasses.replace(
     name="droid_joints",
     other_names=("droid",),
     title="DROID, joint targets",
-    embodiment=arm(
-        "franka_droid_joints", _VIEWS, hz=HZ,
-        action=(fields.joint_pos(7), fields.gripper(closed=1.0, opened=0.0)),
-        proprio=(fields.joint_state(7), fields.gripper_state(closed=1.0, opened=0.0)),
-    ),
+    embodiment=FRANKA_DROID_JOINTS,
     keys={"action_dict/joint_position": (7,), "observation/joint_position": (7,), **_GRIPPER_KEYS},
     standardize=standardize_joints,
     layout=joints(fields.joint_pos(7), proprio=(fields.joint_state(7), GRIPPER_STATE)),

@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from rtx.data.oxe.arms import View, arm, images
+from rtx.data.oxe.arms import keys
 from rtx.data.oxe.layouts import BASE
 from rtx.data.oxe.moves import motion_switch, values
 from rtx.data.record import DatasetRecord, Trajectory
 from rtx.data.standardize import cut
-from rtx.robots import fields
-from rtx.spec import Field
+from rtx.robots.oxe import JACKAL_RECON, RC_CAR_CORY_HALL, TURTLEBOT_SAC_SON
+from rtx.spec import Embodiment
 
 
 def standardize(trajectory: Trajectory, *, motion: str) -> Trajectory:
@@ -37,19 +37,12 @@ def driven(pos: Float[np.ndarray, "t 2"], yaw: Float[np.ndarray, " t"]) -> np.nd
     return np.stack([cos * dx + sin * dy, cos * dy - sin * dx, wrapped], -1).astype(np.float32)
 
 
-def _record(name: str, title: str, *, robot: str, hz: float, height: int, width: int) -> DatasetRecord:
-    views = {"primary": View("image", height, width, mounting="on the robot, looking forward")}
+def _record(name: str, title: str, robot: Embodiment) -> DatasetRecord:
     return DatasetRecord(
         name=name,
         title=title,
-        embodiment=arm(
-            robot, views, hz=hz, hardware="wheeled_base", morphology="wheeled base", action=fields.base_delta(),
-            proprio=(
-                Field(name="base_pos", width=2, unit="m", frame="world"),
-                Field(name="base_yaw", width=1, unit="rad", frame="world"),
-            ),
-        ),
-        images=images(views),
+        embodiment=robot,
+        images=keys(robot, primary="image"),
         instructions=("language_instruction",),
         sentence_vector="language_embedding",
         keys={"action_angle": (3,), "observation/position": (2,), "observation/yaw": (1,)},
@@ -69,7 +62,7 @@ def _record(name: str, title: str, *, robot: str, hz: float, height: int, width:
 
 
 GNM: tuple[DatasetRecord, ...] = (
-    _record("berkeley_gnm_cory_hall", "Berkeley GNM CoryHall", robot="rc_car_cory_hall", hz=5.0, height=64, width=85),
-    _record("berkeley_gnm_recon", "Berkeley GNM RECON", robot="jackal_recon", hz=3.0, height=120, width=160),
-    _record("berkeley_gnm_sac_son", "Berkeley GNM SACSoN", robot="turtlebot_sac_son", hz=10.0, height=120, width=160),
+    _record("berkeley_gnm_cory_hall", "Berkeley GNM CoryHall", RC_CAR_CORY_HALL),
+    _record("berkeley_gnm_recon", "Berkeley GNM RECON", JACKAL_RECON),
+    _record("berkeley_gnm_sac_son", "Berkeley GNM SACSoN", TURTLEBOT_SAC_SON),
 )

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtx.data.oxe.arms import View, arm, images
+from rtx.data.oxe.arms import View, arm, images, keys
 from rtx.data.oxe.moves import motion_switch, moved, toward, values
 from rtx.data.record import DatasetRecord, Trajectory
 from rtx.data.standardize import absolute_gripper
 from rtx.robots import fields
+from rtx.robots.oxe import KUKA_QT_OPT
 from rtx.robots.rotations import to_matrix
 
 _POSE = "clip_function_input/base_pose_tool_reached"
@@ -63,11 +64,8 @@ KUKA_IIWA: tuple[DatasetRecord, ...] = (
     DatasetRecord(
         name="kuka",
         title="QT-Opt",
-        embodiment=arm(
-            "kuka_qt_opt", _VIEWS, hz=10.0, hardware="kuka_iiwa", proprio=_PROPRIO,
-            action=(fields.delta_pos(), fields.delta_rot(), fields.gripper(closed=1, opened=-1), fields.terminate()),
-        ),
-        images=images(_VIEWS),
+        embodiment=KUKA_QT_OPT,
+        images=keys(KUKA_QT_OPT, primary="image"),
         instructions=("observation/natural_language_instruction",),
         sentence_vector="observation/natural_language_embedding",
         keys={

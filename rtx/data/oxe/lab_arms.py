@@ -11,12 +11,13 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from rtx.data.oxe.arms import View, arm, images
+from rtx.data.oxe.arms import View, arm, images, keys
 from rtx.data.oxe.moves import motion_switch, moved, values
 from rtx.data.oxe.polarity import FLAGS, afterwards
 from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import absolute_gripper, canonical_action, canonical_proprio, ended, reached
 from rtx.robots import fields
+from rtx.robots.oxe import FANUC_MATE, KINOVA_D3FIELD
 from rtx.robots.rotations import to_matrix
 from rtx.spec import CANONICAL, Field
 
@@ -90,7 +91,6 @@ def has_poses(trajectory: Trajectory) -> bool:
     return bool(np.all(np.abs(np.swapaxes(rot, -1, -2) @ rot - np.eye(3)) < 1e-3))
 
 
-_FANUC_VIEWS = {"primary": View("image", 224, 224, "bgr"), "wrist": View("wrist_image", 224, 224, "bgr")}
 _MASK_VIT_VIEWS = {"primary": View("image", 480, 480)}
 _IO_AI_VIEWS = {
     "primary": View("image", 360, 640),
@@ -99,21 +99,14 @@ _IO_AI_VIEWS = {
     "quaternary": View("image_fisheye", 640, 800, mounting="fisheye"),
 }
 _D3FIELD_ROLES = ("primary", "secondary", "tertiary", "quaternary")
-_D3FIELD_VIEWS = {role: View(f"image_{i}", 360, 640) for i, role in enumerate(_D3FIELD_ROLES, 1)}
 _DELTA = (fields.delta_pos(), fields.delta_rot())
 
 LAB_ARMS: tuple[DatasetRecord, ...] = (
     DatasetRecord(
         name="berkeley_fanuc_manipulation",
         title="Berkeley Fanuc Manipulation",
-        embodiment=arm(
-            "fanuc_mate", _FANUC_VIEWS, hz=10.0, hardware="fanuc_mate",
-            action=(*_DELTA, fields.gripper(closed=1, opened=0)),
-            proprio=(
-                fields.joint_state(6), fields.gripper_state(closed=1, opened=0), fields.eef_pos(), fields.eef_rot("quat_xyzw"),
-            ),
-        ),
-        images=images(_FANUC_VIEWS),
+        embodiment=FANUC_MATE,
+        images=keys(FANUC_MATE, primary="image", wrist="wrist_image"),
         instructions=("language_instruction",),
         sentence_vector="language_embedding",
         keys={"action": (6,), "observation/state": (13,), "observation/end_effector_state": (7,), **FLAGS},
@@ -173,7 +166,7 @@ LAB_ARMS: tuple[DatasetRecord, ...] = (
         name="io_ai_tech",
         title="IO-AI office pick and place",
         embodiment=arm(
-            "io_ai", _IO_AI_VIEWS, hz=5.0, hardware="franka",
+            "io_ai", _IO_AI_VIEWS, hz=5.0, hardware="io_ai",
             action=(*_DELTA, fields.gripper(closed=1, opened=-1)),
             proprio=(fields.eef_pos(), fields.eef_rot("quat_wxyz"), Field(name="gripper_command", width=1, unit="1")),
         ),
@@ -193,11 +186,8 @@ LAB_ARMS: tuple[DatasetRecord, ...] = (
     DatasetRecord(
         name="uiuc_d3field",
         title="UIUC D3Fields",
-        embodiment=arm(
-            "kinova_d3field", _D3FIELD_VIEWS, hz=1.0, hardware="kinova_gen3",
-            action=(fields.delta_pos(),), proprio=(fields.eef_pos(), fields.eef_rot("rot6d")),
-        ),
-        images=images(_D3FIELD_VIEWS),
+        embodiment=KINOVA_D3FIELD,
+        images=keys(KINOVA_D3FIELD, primary="image_1", secondary="image_2", tertiary="image_3", quaternary="image_4"),
         depth={
             role: DepthKey(path=f"observation/depth_{i}", metres_per_unit=0.001) for i, role in enumerate(_D3FIELD_ROLES, 1)
         },

@@ -12,21 +12,12 @@ Fields of one name stay equal because they are copied from `CANONICAL_ARM` and `
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TypeVar
-
 from rtx.robots import fields
+from rtx.robots.fields import left
 from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, ActionSpace, Field, Layout
 
-_AnyField = TypeVar("_AnyField", bound=Field)
 DELTA_POS, DELTA_ROT, GRIPPER, TERMINATE = CANONICAL_ARM.fields
 EEF_POS, EEF_ROT, GRIPPER_STATE = CANONICAL_PROPRIO
-
-
-def left(field: _AnyField) -> _AnyField:
-    """The same field of the left arm."""
-    return dataclasses.replace(field, name=f"left_{field.name}")
-
 
 TOOL_DELTA_POS = ActionField(name="tool_delta_pos", width=3, kind="delta_pos", unit="m", frame="tool")
 TOOL_DELTA_ROT = ActionField(name="tool_delta_rot", width=3, kind="delta_rot", unit="rad", frame="tool", rotation="rpy")

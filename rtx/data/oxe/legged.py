@@ -22,6 +22,7 @@ from rtx.data.oxe.polarity import FLAGS
 from rtx.data.record import DatasetRecord, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, ended
 from rtx.robots import fields
+from rtx.robots.oxe import A1_SAYTAP, BODY_STATE, LEG_JOINTS, LEG_STATE
 from rtx.robots.rotations import to_matrix
 from rtx.spec import CANONICAL, ActionSpace, Field, Layout
 
@@ -29,11 +30,6 @@ _X, _Y, _Z = 0, 1, 2
 SPOT_ARM = ((12, _Z), (13, _Y), (14, _X), (15, _Y), (16, _X), (17, _Y), (18, _X))
 """Place in the state and axis of each joint between body and hand; at zero all axes are the body's and the arm points ahead."""
 SPOT_GRIPPER, SPOT_OPEN_RAD = 19, -np.pi / 2
-LEG_JOINTS, LEG_STATE = fields.joint_pos(12, prefix="leg_"), fields.joint_state(12, prefix="leg_")
-BODY_STATE = (
-    Field(name="body_vel", width=3, unit="m/s", frame="base"),
-    Field(name="body_turn_vel", width=3, unit="rad/s", frame="base"),
-)
 
 
 def standardize_conq(trajectory: Trajectory) -> Trajectory:
@@ -103,10 +99,7 @@ LEGGED: tuple[DatasetRecord, ...] = (
     DatasetRecord(
         name="utokyo_saytap_converted_externally_to_rlds",
         title="UTokyo SayTap",
-        embodiment=arm(
-            "a1_saytap", {}, hz=5.0, hardware="quadruped", morphology="quadruped, simulated", action=(LEG_JOINTS,),
-            proprio=(*BODY_STATE, LEG_STATE, Field(name="leg_joint_vel_12", width=12, unit="rad/s", frame="joint")),
-        ),
+        embodiment=A1_SAYTAP,
         images={},
         instructions=("language_instruction",),
         sentence_vector="language_embedding",

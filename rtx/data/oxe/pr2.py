@@ -8,16 +8,14 @@ The text of the action says position, loaders take it for a delta: what was reac
 
 from __future__ import annotations
 
-from rtx.data.oxe.arms import View, arm, images
+import dataclasses
+
+from rtx.data.oxe.arms import keys
 from rtx.data.oxe.moves import motion_switch, moved, values
 from rtx.data.oxe.polarity import openness, polarity_switch
 from rtx.data.record import DatasetRecord, Trajectory
-from rtx.robots import fields
+from rtx.robots.oxe import PR2_STROKE_MM, PR2_TABLETOP
 from rtx.robots.rotations import to_matrix
-from rtx.spec import Embodiment
-
-STROKE_MM = 86.66
-"""Opening of the PR2's gripper; measured openings, divided by it, reach 0.9998."""
 
 
 def standardize(trajectory: Trajectory, *, motion: str, gripper: str) -> Trajectory:
@@ -29,7 +27,7 @@ def standardize(trajectory: Trajectory, *, motion: str, gripper: str) -> Traject
         pos=state[:, :3] / 1000,
         rot=to_matrix(state[:, 3:6], "rpy"),
         gripper=openness(action[:, 6], gripper),
-        opening=state[:, 6] / STROKE_MM,
+        opening=state[:, 6] / PR2_STROKE_MM,
         terminate=action[:, 7] > 0.5,
     )
 
@@ -40,23 +38,18 @@ _MOTION = motion_switch(
     evidence="its text says position, loaders feed it as a delta; the measured poses are right in either case",
 )
 _GRIPPER = polarity_switch(evidence="RDT turns it round set by set; Octo and OpenVLA pass every disputed one through")
-_VIEWS = {"primary": View("image", 128, 128)}
-
-
-def _embodiment(name: str) -> Embodiment:
-    return arm(
-        name, _VIEWS, hz=10.0, hardware="pr2", morphology="two-armed mobile robot, one arm recorded",
-        action=(fields.delta_pos("mm"), fields.delta_rot(), fields.gripper(closed=1, opened=0), fields.terminate()),
-        proprio=(fields.eef_pos("mm"), fields.eef_rot("rpy"), fields.gripper_state(closed=0, opened=STROKE_MM, unit="mm")),
-    )  # fmt: skip
+_ROBOTS = {
+    "opening_fridge": dataclasses.replace(PR2_TABLETOP, name="pr2_opening_fridge"),
+    "tabletop_manipulation": PR2_TABLETOP,
+}
 
 
 def _record(task: str, title: str, *notes: str) -> DatasetRecord:
     return DatasetRecord(
         name=f"utokyo_pr2_{task}_converted_externally_to_rlds",
         title=title,
-        embodiment=_embodiment(f"pr2_{task}"),
-        images=images(_VIEWS),
+        embodiment=_ROBOTS[task],
+        images=keys(PR2_TABLETOP, primary="image"),
         instructions=("language_instruction",),
         sentence_vector="language_embedding",
         keys={"action": (8,), "observation/state": (7,)},

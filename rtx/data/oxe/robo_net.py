@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtx.data.oxe.arms import View, arm, images
+from rtx.data.oxe.arms import keys
 from rtx.data.oxe.moves import motion_switch, moved, values
 from rtx.data.record import DatasetRecord, Switch, Trajectory
-from rtx.robots import fields
+from rtx.robots import oxe as robots
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL, ActionField, Field
+from rtx.spec import CANONICAL
 
 _DOWN = to_matrix([np.pi, 0, 0], "rpy")
 
@@ -36,25 +36,12 @@ def _about_z(yaw: np.ndarray) -> np.ndarray:
     return to_matrix(np.stack([np.zeros_like(yaw), np.zeros_like(yaw), yaw], -1), "rpy")
 
 
-_VIEWS = {
-    "primary": View("image", 240, 320),
-    "secondary": View("image1", 240, 320),
-    "tertiary": View("image2", 240, 320),
-}
-
 ROBO_NET: tuple[DatasetRecord, ...] = (
     DatasetRecord(
         name="robo_net",
         title="RoboNet",
-        embodiment=arm(
-            "robo_net", _VIEWS, hz=1.0, hardware="sawyer", morphology="seven kinds of single arms",
-            action=(
-                fields.delta_pos(), ActionField(name="delta_yaw", width=1, kind="delta_rot", unit="rad", frame="base"),
-                fields.gripper(closed=1, opened=-1),
-            ),
-            proprio=(fields.eef_pos(), Field(name="eef_yaw", width=1, unit="rad", frame="base")),
-        ),
-        images=images(_VIEWS),
+        embodiment=robots.ROBO_NET,
+        images=keys(robots.ROBO_NET, primary="image", secondary="image1", tertiary="image2"),
         instructions=("language_instruction",),
         sentence_vector="language_embedding",
         keys={"action": (5,), "observation/state": (5,)},
@@ -75,7 +62,7 @@ ROBO_NET: tuple[DatasetRecord, ...] = (
         ),
         notes=(
             "yaw is the only rotation; roll and pitch are masked in the action, and the gripper is taken to point down",
-            "the arm is not named in the records; limits are those of Sawyer, the most frequent one",
+            "the arm is not named in the records; the reach is that of Sawyer, the most frequent one",
             "the measured gripper is in rad or deg, by the arm: masked",
             "random and scripted motion without a task; the sentence is a placeholder",
             "no terminate action is recorded, so that dimension is masked",

@@ -11,11 +11,13 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from rtx.data.oxe.arms import FRANKA_HAND_M, View, arm, images
+from rtx.data.oxe.arms import View, arm, images, keys
 from rtx.data.oxe.moves import between, drift, motion_switch, moved, toward, values
 from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import canonical_action, cut, pose_matrix, reached
 from rtx.robots import fields
+from rtx.robots.hardware import FRANKA_HAND_M
+from rtx.robots.oxe import FRANKA_TACO_PLAY
 from rtx.robots.rotations import to_matrix
 from rtx.spec import CANONICAL, Layout
 
@@ -85,7 +87,6 @@ def standardize_toto(trajectory: Trajectory, *, commands: str) -> Trajectory:
     return trajectory | {"action": action, "proprio": joints.astype(np.float32)}
 
 
-_TACO_VIEWS = {"primary": View("rgb_static", 150, 200), "wrist": View("rgb_gripper", 84, 84)}
 _CABLE_VIEWS = {
     "primary": View("image", 128, 128),
     "secondary": View("top_image", 128, 128, mounting="above the board"),
@@ -99,12 +100,8 @@ _HAND = fields.gripper_state(closed=0, opened=FRANKA_HAND_M, unit="m")
 TACO_PLAY = DatasetRecord(
     name="taco_play",
     title="Freiburg Franka Play (TACO-RL)",
-    embodiment=arm(
-        "franka_taco_play", _TACO_VIEWS, hz=15.0,
-        action=(fields.abs_pos(), fields.abs_rot(), fields.gripper(closed=-1, opened=1), fields.terminate()),
-        proprio=(fields.eef_pos(), fields.eef_rot("rpy"), _HAND),
-    ),
-    images=images(_TACO_VIEWS),
+    embodiment=FRANKA_TACO_PLAY,
+    images=keys(FRANKA_TACO_PLAY, primary="rgb_static", wrist="rgb_gripper"),
     depth={
         "primary": DepthKey(path="observation/depth_static"),
         "wrist": DepthKey(path="observation/depth_gripper"),

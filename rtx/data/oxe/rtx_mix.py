@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtx.data.oxe.arms import View, arm, images
+from rtx.data.oxe.arms import View, arm, images, keys
 from rtx.data.oxe.layouts import GRIPPER, TERMINATE, TOOL_DELTA_POS, TOOL_DELTA_ROT
 from rtx.data.oxe.moves import motion_switch, moved, values
 from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import absolute_gripper, canonical_action, canonical_proprio, reached
 from rtx.robots import fields
+from rtx.robots.oxe import JACO_2, JACO_FINGER_CLOSED_RAD, SAWYER_ROBOTURK, UR5_AUTOLAB, XARM6_LANGUAGE_TABLE
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL, ActionField, ActionSpace, Field, Layout
+from rtx.spec import CANONICAL, ActionSpace, Layout
 
-_JACO_HZ = 10.0
-_FINGER_CLOSED_RAD = 1.51
-"""Joint limit of the Kinova two-finger gripper; 0 is open."""
 _TEXT = ("observation/natural_language_instruction",)
+_JACO_HZ = JACO_2.control_hz
 
 
 def standardize_jaco_play(trajectory: Trajectory, *, motion: str, quaternion: str) -> Trajectory:
@@ -32,7 +31,7 @@ def standardize_jaco_play(trajectory: Trajectory, *, motion: str, quaternion: st
     pose, joints = values(trajectory, "observation/end_effector_cartesian_pos"), values(trajectory, "observation/joint_pos")
     pos, rot = pose[:, :3], to_matrix(pose[:, 3:], "quat_wxyz" if quaternion == "wxyz" else "quat_xyzw")
     gripper = absolute_gripper(values(trajectory, "action/gripper_closedness_action")[:, 0])
-    opening = 1 - joints[:, 6:8].mean(-1) / _FINGER_CLOSED_RAD
+    opening = 1 - joints[:, 6:8].mean(-1) / JACO_FINGER_CLOSED_RAD
     terminate = values(trajectory, "action/terminate_episode")[:, 0] == 1
     if motion == "reached":
         result = reached(trajectory, pos=pos, rot=rot, gripper=gripper, opening=opening, terminate=terminate)
@@ -86,24 +85,13 @@ def standardize_nyu_door(trajectory: Trajectory, *, gripper: str) -> Trajectory:
     return trajectory | {"action": action, "proprio": canonical_proprio(None, None, None, num_steps=len(action))}
 
 
-_JACO_VIEWS = {"primary": View("image", 224, 224), "wrist": View("image_wrist", 224, 224)}
-_ROBOTURK_VIEWS = {"primary": View("front_rgb", 480, 640)}
-_UR5_VIEWS = {"primary": View("image", 480, 640), "wrist": View("hand_image", 480, 640, "bgr")}
-_TABLE_VIEWS = {"primary": View("rgb", 360, 640, mounting="in front of the board")}
 _DOOR_VIEWS = {"wrist": View("image", 720, 960, mounting="on a hand-held grabber")}
 
 JACO_PLAY = DatasetRecord(
     name="jaco_play",
     title="USC Jaco Play",
-    embodiment=arm(
-        "jaco_play", _JACO_VIEWS, hz=_JACO_HZ, hardware="jaco2",
-        action=(fields.delta_pos(unit="m/s"), fields.gripper(closed=1, opened=-1), fields.terminate()),
-        proprio=(
-            fields.eef_pos(), fields.eef_rot("quat_xyzw"), fields.joint_state(6),
-            Field(name="fingers", width=2, unit="rad", closed=_FINGER_CLOSED_RAD, opened=0.0),
-        ),
-    ),
-    images=images(_JACO_VIEWS),
+    embodiment=JACO_2,
+    images=keys(JACO_2, primary="image", wrist="image_wrist"),
     instructions=_TEXT,
     sentence_vector="observation/natural_language_embedding",
     keys={
@@ -135,14 +123,8 @@ JACO_PLAY = DatasetRecord(
 ROBOTURK = DatasetRecord(
     name="roboturk",
     title="RoboTurk real",
-    embodiment=arm(
-        "sawyer_roboturk", _ROBOTURK_VIEWS, hz=10.0, hardware="sawyer",
-        action=(
-            fields.delta_pos(unit="1"), fields.delta_rot("rpy", unit="1"), fields.gripper(closed=1, opened=-1),
-            fields.terminate(),
-        ),
-    ),
-    images=images(_ROBOTURK_VIEWS),
+    embodiment=SAWYER_ROBOTURK,
+    images=keys(SAWYER_ROBOTURK, primary="front_rgb"),
     instructions=_TEXT,
     sentence_vector="observation/natural_language_embedding",
     keys={
@@ -161,14 +143,8 @@ ROBOTURK = DatasetRecord(
 AUTOLAB_UR5 = DatasetRecord(
     name="berkeley_autolab_ur5",
     title="Berkeley AUTOLAB UR5",
-    embodiment=arm(
-        "ur5_autolab", _UR5_VIEWS, hz=5.0, hardware="ur5",
-        action=(fields.delta_pos(), fields.delta_rot(), fields.gripper(closed=1, opened=-1), fields.terminate()),
-        proprio=(
-            fields.joint_state(6), fields.eef_pos(), fields.eef_rot("quat_xyzw"), fields.gripper_state(closed=1, opened=0),
-        ),
-    ),
-    images=images(_UR5_VIEWS),
+    embodiment=UR5_AUTOLAB,
+    images=keys(UR5_AUTOLAB, primary="image", wrist="hand_image"),
     depth={"primary": DepthKey(path="observation/image_with_depth")},
     instructions=_TEXT,
     sentence_vector="observation/natural_language_embedding",
@@ -192,12 +168,8 @@ AUTOLAB_UR5 = DatasetRecord(
 LANGUAGE_TABLE = DatasetRecord(
     name="language_table",
     title="Language Table",
-    embodiment=arm(
-        "xarm6_language_table", _TABLE_VIEWS, hz=10.0, hardware="xarm6",
-        action=(ActionField(name="delta_xy", width=2, kind="delta_pos", unit="m", frame="base"),),
-        proprio=(Field(name="eef_xy", width=2, unit="m", frame="base"),),
-    ),
-    images=images(_TABLE_VIEWS),
+    embodiment=XARM6_LANGUAGE_TABLE,
+    images=keys(XARM6_LANGUAGE_TABLE, primary="rgb"),
     instructions=("observation/instruction",),
     keys={"action": (2,), "observation/effector_translation": (2,)},
     standardize=standardize_language_table,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtx.data.oxe.arms import FRANKA_HAND_M, View, arm, images
+from rtx.data.oxe.arms import View, arm, images
 from rtx.data.oxe.moves import Motion, between, from_tool, motion_switch, moved, values
 from rtx.data.oxe.polarity import FLAGS
 from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import canonical_action, ended, reached
 from rtx.robots import fields
+from rtx.robots.hardware import FRANKA_HAND_M
 from rtx.robots.rotations import to_matrix, transpose
 from rtx.spec import CANONICAL
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtx.data.oxe.arms import View, arm, images
+from rtx.data.oxe.arms import View, arm, images, keys
 from rtx.data.oxe.layouts import GRIPPER, TERMINATE, TOOL_DELTA_POS, TOOL_DELTA_ROT
 from rtx.data.oxe.moves import drift, motion_switch, moved, values
 from rtx.data.oxe.polarity import FLAGS, openness, polarity_switch
 from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, ended, reached
 from rtx.robots import fields
+from rtx.robots.oxe import COBOTTA_LSMO
 from rtx.robots.rotations import to_matrix
 from rtx.spec import CANONICAL, ActionSpace, Layout
 
 ETH_HZ = 66.6
 _KUKA_VIEWS = {"primary": View("image", 128, 128)}
-_LSMO_VIEWS = {"primary": View("image", 120, 120)}
 _ASU_VIEWS = {"primary": View("image", 224, 224)}
 _IMPERIAL_VIEWS = {"wrist": View("wrist_image", 64, 64)}
 _ROT_VIEWS = {"primary": View("image", 84, 84)}
@@ -120,12 +120,8 @@ KUKA_MULTIMODAL = DatasetRecord(
 LSMO = DatasetRecord(
     name="tokyo_u_lsmo_converted_externally_to_rlds",
     title="LSMO (University of Tokyo)",
-    embodiment=arm(
-        "cobotta_lsmo", _LSMO_VIEWS, hz=10.0, hardware="cobotta",
-        action=(fields.delta_pos(), fields.delta_rot("rpy"), fields.gripper(closed=1.0, opened=0.0)),
-        proprio=(fields.eef_pos(), fields.eef_rot("rpy")),
-    ),
-    images=images(_LSMO_VIEWS),
+    embodiment=COBOTTA_LSMO,
+    images=keys(COBOTTA_LSMO, primary="image"),
     instructions=("language_instruction",),
     sentence_vector="language_embedding",
     keys={"action": (7,), "observation/state": (13,), **FLAGS},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from rtx.data.oxe.arms import View, arm, images
+from rtx.data.oxe.arms import View, arm, images, keys
 from rtx.data.oxe.gnm import driven
 from rtx.data.oxe.layouts import ARM_AND_BASE, BASE_POSE
 from rtx.data.oxe.moves import motion_switch, values
@@ -17,6 +17,7 @@ from rtx.data.oxe.polarity import FLAGS
 from rtx.data.record import DatasetRecord, Switch, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, ended, reached
 from rtx.robots import fields
+from rtx.robots.oxe import STRETCH_CMU
 from rtx.robots.rotations import to_matrix
 from rtx.spec import CANONICAL, CANONICAL_PROPRIO, ActionField, Field, Layout
 
@@ -83,7 +84,6 @@ def _agent(trajectory: Trajectory) -> Float[np.ndarray, "t 3"]:
     return np.stack([place[:, 2], -place[:, 0], -np.deg2rad(place[:, 4])], -1)
 
 
-_CMU_VIEWS = {"primary": View("image", 128, 128)}
 _DOBBE_VIEWS = {"wrist": View("wrist_image", 256, 256)}
 _SPOC_VIEWS = {
     "primary": View("image", 224, 384, mounting="navigation camera, looking forward"),
@@ -103,12 +103,8 @@ STRETCH: tuple[DatasetRecord, ...] = (
     DatasetRecord(
         name="cmu_stretch",
         title="CMU Stretch",
-        embodiment=arm(
-            "stretch_cmu", _CMU_VIEWS, hz=10.0, hardware="stretch", morphology="arm on a wheeled base",
-            action=(fields.delta_pos(), fields.delta_rot(), _OPENNESS, fields.terminate()),
-            proprio=(fields.eef_pos(), fields.gripper_state(closed=0, opened=1)),
-        ),
-        images=images(_CMU_VIEWS),
+        embodiment=STRETCH_CMU,
+        images=keys(STRETCH_CMU, primary="image"),
         instructions=("language_instruction",),
         sentence_vector="language_embedding",
         keys={"action": (8,), "observation/state": (4,)},

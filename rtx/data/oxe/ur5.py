@@ -85,7 +85,7 @@ UR5: tuple[DatasetRecord, ...] = (
         name="robo_ai_u_r5e",
         title="RoboAI UR5e",
         embodiment=arm(
-            "ur5e_robo_ai", _ROBO_AI_VIEWS, hz=5.0, hardware="ur5",
+            "ur5e_robo_ai", _ROBO_AI_VIEWS, hz=5.0, hardware="ur5e",
             action=(fields.delta_pos(), fields.delta_rot(), fields.gripper(closed=1, opened=0)),
             proprio=(
                 fields.joint_state(6), fields.eef_pos(), fields.eef_rot("quat_xyzw"),

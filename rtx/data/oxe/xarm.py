@@ -12,12 +12,13 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from rtx.data.oxe.arms import View, arm, images
+from rtx.data.oxe.arms import View, arm, images, keys
 from rtx.data.oxe.moves import between, motion_switch, moved, values
 from rtx.data.oxe.polarity import FLAGS, openness, polarity_switch
 from rtx.data.record import DatasetRecord, Switch, Trajectory
 from rtx.data.standardize import absolute_gripper, ended, reached
 from rtx.robots import fields
+from rtx.robots.oxe import XARM7_UTOKYO
 from rtx.robots.rotations import to_matrix
 from rtx.spec import CANONICAL, CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, ActionSpace, Field, Layout
 
@@ -95,11 +96,6 @@ def standardize_utokyo_pick_and_place(trajectory: Trajectory, *, motion: str, gr
 _MVP_VIEWS = {"wrist": View("hand_image", 480, 640)}
 _KITCHEN_VIEWS = {"primary": View("image", 480, 640)}
 _PICK_VIEWS = {"primary": View("image", 224, 224)}
-_UTOKYO_VIEWS = {
-    "primary": View("image", 224, 224),
-    "secondary": View("image2", 224, 224),
-    "wrist": View("hand_image", 224, 224),
-}
 
 _MVP_LAYOUT = Layout(
     action=ActionSpace(fields=(*CANONICAL_ARM.fields, fields.joint_delta(7))),
@@ -206,12 +202,8 @@ XARM: tuple[DatasetRecord, ...] = (
     DatasetRecord(
         name="utokyo_xarm_pick_and_place_converted_externally_to_rlds",
         title="UTokyo xArm Pick and Place",
-        embodiment=arm(
-            "xarm7_utokyo", _UTOKYO_VIEWS, hz=10.0, hardware="xarm7",
-            action=(fields.delta_pos(), fields.delta_rot(), _CLOSED_AT_1),
-            proprio=(fields.eef_pos(), fields.eef_rot("rpy")),
-        ),
-        images=images(_UTOKYO_VIEWS),
+        embodiment=XARM7_UTOKYO,
+        images=keys(XARM7_UTOKYO, primary="image", secondary="image2", wrist="hand_image"),
         instructions=("language_instruction",),
         sentence_vector="language_embedding",
         keys={"action": (7,), "observation/end_effector_pose": (6,), **FLAGS},

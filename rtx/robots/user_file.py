@@ -1,0 +1,57 @@
+"""A user's own robot: one Python file that defines `ROBOT = Embodiment(...)`, named wherever a robot's name may stand."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import traceback
+from pathlib import Path
+
+from rtx.errors import UserError
+from rtx.spec import Embodiment, Kinematics
+
+_HINT = "rtx robots new my_robot.py writes a commented file to start from"
+
+
+def is_user_file(name: str) -> bool:
+    """Whether a robot's name is that of a file: names of ours have neither a suffix nor a folder."""
+    return name.endswith(".py") or "/" in name or "\\" in name
+
+
+def load_robot(path: Path) -> Embodiment:
+    """Runs the user's file, which the user named, and returns its `ROBOT`; a relative `file:` is looked for beside it.
+
+    Raises UserError naming the line for a file that does not run, and for one without a ROBOT.
+    """
+    path = Path(path).expanduser().absolute()
+    spec = importlib.util.spec_from_file_location(f"rtx_robot_{path.stem}", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise UserError(f"no Python file at {path}; {_HINT}")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UserError(f"{error.filename or path}, line {error.lineno}: {error.msg}: {(error.text or '').strip()}") from error
+    except Exception as error:
+        what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"{path}{_line(error, path)}: {what}") from error
+    robot = getattr(module, "ROBOT", None)
+    if not isinstance(robot, Embodiment):
+        there = "nothing of that name" if robot is None else f"ROBOT is a {type(robot).__name__}"
+        raise UserError(f"{path} must define ROBOT = Embodiment(...) at its top level; it has {there}. {_HINT}")
+    return dataclasses.replace(robot, kinematics=_beside(robot.kinematics, path.parent))
+
+
+def _line(error: Exception, path: Path) -> str:
+    """Of the user's file, where the error came through it last."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def _beside(kinematics: Kinematics | None, folder: Path) -> Kinematics | None:
+    if kinematics is None:
+        return None
+    kind, _, name = kinematics.source.partition(":")
+    if kind != "file":
+        return kinematics
+    return dataclasses.replace(kinematics, source=f"file:{folder / Path(name).expanduser()}")
