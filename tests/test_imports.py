@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "data": BASE | {"robots"},
     "models": BASE,
     "train": BASE | {"data", "models"},
-    "serve": BASE | {"models", "robots", "train.checkpoint"},
+    "serve": BASE | {"models", "robots", "train.checkpoint", "data.protobuf", "data.tfrecord"},
     "eval": BASE | {"serve", "robots", "data", "control"},
     "control": BASE | {"robots", "drivers.driver"},
     "drivers": BASE | {"robots", "eval.sim"},

@@ -18,6 +18,7 @@ from rtx.cli.ckpt import add_ckpt
 from rtx.cli.data import add_data
 from rtx.cli.plan import add_plan
 from rtx.cli.report import add_report
+from rtx.cli.serve import add_serve
 from rtx.cli.verbs import names, verb
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import advice
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add_report(verbs)
     add_plan(verbs)
     _add_eval(verbs)
-    _add_serve(verbs)
+    add_serve(verbs)
     _add_ask(verbs)
     _add_robots(verbs.add_parser("robots", help="the robots rtx knows"))
     add_ckpt(verbs.add_parser("ckpt", help="checkpoints: verify, look into, convert, export, teach"))
@@ -169,7 +170,7 @@ def _train(args: argparse.Namespace) -> None:
     print(f"checkpoint: {checkpoint}\nserve it: rtx serve {run_dir}")
 
 
-# eval, serve
+# eval, ask
 
 
 def _add_eval(verbs: argparse._SubParsersAction) -> None:
@@ -199,22 +200,6 @@ def _eval(args: argparse.Namespace) -> None:
             baselines=not args.no_baselines,
         )
     )
-
-
-def _add_serve(verbs: argparse._SubParsersAction) -> None:
-    parser = verb(verbs, "serve", _serve, "answer robots over a socket with a checkpoint's actions")
-    parser.add_argument("checkpoint", type=Path, help="run folder or checkpoint")
-    parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s; another host is reachable by strangers")
-    parser.add_argument("--port", type=int, default=8000, help="default: %(default)s")
-
-
-def _serve(args: argparse.Namespace) -> None:
-    from rtx.serve.policy import load_policy
-    from rtx.serve.server import serve
-
-    policy = load_policy(args.checkpoint)
-    print(f"{policy.name}: compiling, then listening", file=sys.stderr, flush=True)
-    serve(policy, host=args.host, port=args.port, ready=lambda server: print(f"ready: {server.url}", flush=True))
 
 
 def _add_ask(verbs: argparse._SubParsersAction) -> None:

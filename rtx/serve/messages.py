@@ -1,33 +1,45 @@
 """What policy server and robot say to each other, between plain msgpack maps and the types of `rtx.spec`.
 
-    server  {type: hello, protocol, policy, contract, robots: {name: {control_hz, cameras}}, roles, image_size, fit, history,
-             chunk, proprio, action, max_message_bytes}
+    server  {type: hello, protocol, policy, contract_fingerprint, checkpoint_fingerprint, roles, image_size, fit, history,
+             chunk, max_message_bytes, robots: {name: {control_hz, cameras, proprio: [field], action: [field]}}}
+    robot   {type: hello, id, robot, contract_fingerprint, cameras: [role], proprio: [field], action: [field], control_hz}
+            may be left out, and so may all of it but the robot: what is in it must fit
+    server  {type: welcome, id, robot}
     robot   {type: act, id, robot, instruction, stamp_ns, proprio [t, p] or [p], images: {role: [t, h, w, 3] or [h, w, 3]},
-             image_mask: {role: [t]} (may be left out), episode: number or text (may be left out)}
+             image_mask: {role: [t]}, episode: number or text, deadline_ns, committed [m, a]}     the last four may be left out
     server  {type: actions, id, actions [k, a], names, control_hz, stamp_ns, valid_until_ns, timing_ms}
-       or   {type: error, id, code, message}
+       or   {type: error, id, code, message}                                   codes: `rtx.serve.refusals`
+
+    field   {name, width, unit, rotation}
 
 With `episode` the server keeps the frames of this connection's episode: each message brings the newest one only (t = 1), and a
 policy with memory computes nothing else. Another `episode` (or robot) begins without a past; the connection's end forgets it.
 Another instruction within an episode is told about the remembered frames too.
 
-How arrays are written is `rtx_client.wire`, which both sides use.
+`stamp_ns` and `deadline_ns` are the robot's monotonic clock, which the server does not know: the time left is their difference,
+counted from the message's arrival. `committed`: the actions from the stamp on that will be executed whatever the answer is; its
+first m rows are they.
+
+How arrays are written is `rtx_client.wire`, which both sides use. `docs/protocol.md` tells all of it to other languages.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from rtx.errors import UserError
 from rtx.spec import ActionChunk, Contract, Field, Observation
 from rtx_client.client import PROTOCOL
 from rtx_client.wire import MAX_MESSAGE_BYTES, WireError
 
 _REQUIRED = ("robot", "instruction", "stamp_ns", "proprio", "images")
-_KNOWN = frozenset({"type", "id", "image_mask", "episode", *_REQUIRED})
+_KNOWN = frozenset({"type", "id", "image_mask", "episode", "deadline_ns", "committed", *_REQUIRED})
+_HELLO = frozenset({"type", "id", "robot", "contract_fingerprint", "cameras", "proprio", "action", "control_hz"})
 _MAX_TEXT = 1000  # characters of an instruction
 _MAX_NAME = 100  # of a robot or a camera
 
@@ -37,11 +49,26 @@ class Request:
     id: int | str | None
     robot: str
     observation: Observation
-    episode: int | str | None  # None: the observation holds all the history there is
+    episode: int | str | None = None  # None: the observation holds all the history there is
+    time_left_s: float | None = None  # from arrival on; later the answer is of no use
+    committed: np.ndarray | None = None  # float32 [m, a]
 
 
-def hello(contract: Contract, *, policy: str) -> dict[str, Any]:
-    """The first message: what the policy behind this socket must be given, and what it gives."""
+@dataclass(frozen=True, kw_only=True)
+class Greeting:
+    """What a robot says of itself; None where it says nothing."""
+
+    id: int | str | None
+    robot: str
+    contract_fingerprint: str | None
+    cameras: tuple[str, ...] | None
+    proprio: tuple[Mapping[str, Any], ...] | None  # fields
+    action: tuple[Mapping[str, Any], ...] | None
+    control_hz: float | None
+
+
+def hello(contract: Contract, *, policy: str, fingerprint: str) -> dict[str, Any]:
+    """The first message: what the policy behind this socket must be given, and what it gives. `fingerprint`: its weights'."""
     robots = {
         name: {
             "control_hz": e.control_hz,
@@ -52,7 +79,8 @@ def hello(contract: Contract, *, policy: str) -> dict[str, Any]:
         for name, e in contract.embodiments.items()
     }
     return {
-        "type": "hello", "protocol": PROTOCOL, "policy": policy, "contract": contract.fingerprint(), "robots": robots,
+        "type": "hello", "protocol": PROTOCOL, "policy": policy, "robots": robots,
+        "contract_fingerprint": contract.fingerprint(), "checkpoint_fingerprint": fingerprint,
         "roles": list(contract.roles), "image_size": list(contract.image_size), "fit": contract.fit,
         "history": contract.history, "chunk": contract.chunk, "max_message_bytes": MAX_MESSAGE_BYTES,
     }  # fmt: skip
@@ -60,6 +88,56 @@ def hello(contract: Contract, *, policy: str) -> dict[str, Any]:
 
 def _fields(fields: Sequence[Field]) -> list[dict[str, Any]]:
     return [{"name": f.name, "width": f.width, "unit": f.unit, "rotation": f.rotation} for f in fields]
+
+
+def greeting(message: Mapping[str, Any]) -> Greeting:
+    """A robot's hello. Raises WireError where it is not built as it should be."""
+    if unknown := sorted(str(key)[:40] for key in message if key not in _HELLO):
+        raise WireError(f"message 'hello' has unknown keys {', '.join(unknown[:5])}; known are {', '.join(sorted(_HELLO))}")
+    fingerprint, hz = message.get("contract_fingerprint"), message.get("control_hz")
+    if hz is not None and (isinstance(hz, bool) or not isinstance(hz, (int, float)) or not 0 < hz < 1e6):
+        raise WireError(f"control_hz {str(hz)[:40]} is no rate")
+    return Greeting(
+        id=request_id(message),
+        robot=_text(message.get("robot"), "robot", _MAX_NAME),
+        contract_fingerprint=None if fingerprint is None else _text(fingerprint, "contract_fingerprint", _MAX_NAME),
+        cameras=_listed(message.get("cameras"), "cameras", str),
+        proprio=_listed(message.get("proprio"), "proprio", dict),
+        action=_listed(message.get("action"), "action", dict),
+        control_hz=None if hz is None else float(hz),
+    )
+
+
+def differences(said: Greeting, contract: Contract) -> list[str]:
+    """What of a robot's hello does not fit the policy, one sentence each. `said.robot` is one of the contract."""
+    wanted = hello(contract, policy="", fingerprint="")["robots"][said.robot]
+    found = []
+    if said.contract_fingerprint is not None and said.contract_fingerprint != contract.fingerprint():
+        found.append(f"the robot was set up for contract {said.contract_fingerprint}, this policy has {contract.fingerprint()}")
+    if said.cameras is not None and (missing := [role for role in wanted["cameras"] if role not in said.cameras]):
+        found.append(f"cameras: the robot has {list(said.cameras)}, the policy needs {', '.join(missing)} too")
+    for what, fields in (("proprio", said.proprio), ("action", said.action)):
+        if fields is not None and (difference := _first_difference(fields, wanted[what])):
+            found.append(f"{what}: {difference}")
+    if said.control_hz is not None and abs(said.control_hz - wanted["control_hz"]) > 0.01 * wanted["control_hz"]:
+        found.append(f"control_hz: the robot runs at {said.control_hz:g}, the policy was trained at {wanted['control_hz']:g}")
+    return found
+
+
+def _first_difference(fields: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> str:
+    """Of what a robot says of its vector, key by key; keys it leaves out are not compared."""
+    got, names = [str(field.get("name"))[:_MAX_NAME] for field in fields], [field["name"] for field in wanted]
+    if got != names:
+        return f"the robot has fields {got[:20]}, the policy {names}"
+    for field, other in zip(fields, wanted, strict=True):
+        for key in ("width", "unit", "rotation"):
+            if key in field and field[key] != other[key]:
+                return f"field {other['name']!r} has {key} {str(field[key])[:40]} at the robot, {other[key]} in the policy"
+    return ""
+
+
+def welcome(robot: str, *, id: int | str | None) -> dict[str, Any]:
+    return {"type": "welcome", "id": id, "robot": robot}
 
 
 def request_id(message: Any) -> int | str | None:
@@ -90,6 +168,8 @@ def request(message: Any) -> Request:
         id=request_id(message),
         robot=_text(message["robot"], "robot", _MAX_NAME),
         episode=_episode(message.get("episode"), frames=len(np.atleast_2d(proprio))),
+        time_left_s=_time_left_s(message.get("deadline_ns"), _stamp(message["stamp_ns"])),
+        committed=_committed(message.get("committed")),
         observation=Observation(
             images=images,
             image_mask={role: _mask(masks.get(role), role, len(image)) for role, image in images.items()},
@@ -108,8 +188,18 @@ def answer(chunk: ActionChunk, *, id: int | str | None, timing_ms: Mapping[str, 
 
 
 def error(code: str, message: str, *, id: int | str | None) -> dict[str, Any]:
-    """`code`: one of those `rtx_client.PolicyError` lists."""
+    """`code`: one of `rtx.serve.refusals`."""
     return {"type": "error", "id": id, "code": code, "message": message}
+
+
+def with_committed(chunk: ActionChunk, committed: np.ndarray | None) -> ActionChunk:
+    """The chunk beginning with what the robot will do anyway. Raises UserError where the two do not fit together."""
+    if committed is None or not len(committed):
+        return chunk
+    if committed.shape[1] != chunk.actions.shape[1] or len(committed) > len(chunk.actions):
+        rows, width = chunk.actions.shape
+        raise UserError(f"committed has shape {list(committed.shape)}; expected at most {rows} rows of {width}")
+    return dataclasses.replace(chunk, actions=np.concatenate([committed, chunk.actions[len(committed) :]]))
 
 
 def _episode(value: Any, *, frames: int) -> int | str | None:
@@ -118,6 +208,27 @@ def _episode(value: Any, *, frames: int) -> int | str | None:
     if value is not None and frames != 1:
         raise WireError(f"a message of an episode has {frames} frames; send the newest one, the server keeps the earlier ones")
     return None if value is None else value
+
+
+def _time_left_s(deadline: Any, stamp_ns: int) -> float | None:
+    return None if deadline is None else (_stamp(deadline, "deadline_ns") - stamp_ns) / 1e9
+
+
+def _committed(value: Any) -> np.ndarray | None:
+    if value is None:
+        return None
+    rows = _float32(_array(value, "committed", kinds="f"))
+    if rows.ndim != 2 or not np.all(np.isfinite(rows)):
+        raise WireError(f"committed has shape {list(rows.shape)} or a non-finite value; expected finite numbers [m, a]")
+    return rows
+
+
+def _listed(value: Any, what: str, kind: type) -> tuple[Any, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) > _MAX_NAME or not all(isinstance(item, kind) for item in value):
+        raise WireError(f"{what} is no list of {'names' if kind is str else 'fields {name, width, unit, rotation}'}")
+    return tuple(value)
 
 
 def _mapping(value: Any, what: str) -> dict[str, Any]:
@@ -153,7 +264,7 @@ def _float32(value: np.ndarray) -> np.ndarray:
         return value.astype(np.float32)
 
 
-def _stamp(value: Any) -> int:
+def _stamp(value: Any, what: str = "stamp_ns") -> int:
     if type(value) is not int or not 0 <= value < 1 << 62:
-        raise WireError(f"stamp_ns {str(value)[:40]} is no count of nanoseconds")
+        raise WireError(f"{what} {str(value)[:40]} is no count of nanoseconds")
     return value

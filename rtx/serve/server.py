@@ -1,15 +1,13 @@
-"""Serves one policy to any number of robots: websockets in, one compiled call at a time for all who wait, websockets out.
+"""Serves one policy to any number of robots, on one port: websockets and HTTP in, one compiled call for all who wait.
 
-    robot 1 --+                                                      +--> robot 1
-    robot 2 --+--> unpack, check --> queue --> act_batch, a thread --+--> robot 2
-    robot 3 --+    (refuse alone)   (bounded)                        +--> robot 3
+    /          websocket: `rtx_client`, and openpi's clients as they are     rtx.serve.connections
+    /act       POST: OpenVLA's clients as they are                            rtx.serve.openvla
+    /healthz   ok while the process lives      /readyz   200 when the policy is compiled, before that 503
+    /metrics   for Prometheus                                                 rtx.serve.metrics
 
-A robot that names its episode (`rtx.serve.messages`) sends one new frame a step: the server keeps the frames, one episode a
-connection, and asks the policy's session in the same thread. Without a name the server keeps nothing.
-
-The port opens when the policy is compiled, so an open port means ready; `GET /healthz` on it says ok. Bound to loopback by
-default. There is no authentication yet: whoever can reach the port can ask for actions. Web pages cannot: requests with
-an Origin header are refused.
+The port opens at once and answers 503 until the policy is compiled, so that no robot ever waits for a compiler. Bound to
+loopback by default; for other hosts a token or TLS is demanded (`rtx.serve.auth`). Web pages are never answered: requests with
+an Origin header are refused, or any page could talk to a server on loopback.
 """
 
 from __future__ import annotations
@@ -18,60 +16,36 @@ import asyncio
 import contextlib
 import errno
 import functools
-import ipaddress
 import logging
 import signal
 import socket
+import ssl
 import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from websockets.asyncio.server import Server, ServerConnection
-from websockets.asyncio.server import serve as listen
-from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request as HttpRequest
-from websockets.http11 import Response
+from aiohttp import web
 
 from rtx.errors import UserError, WorldError
 from rtx.serve import messages
-from rtx.spec import ActionChunk, Contract, Observation
-from rtx_client.wire import MAX_MESSAGE_BYTES, WireError, pack, unpack
+from rtx.serve.act import act_handler
+from rtx.serve.auth import check_exposure, is_allowed, is_local
+from rtx.serve.batching import Batcher, Limits
+from rtx.serve.connections import Connections
+from rtx.serve.desk import Desk
+from rtx.serve.metrics import CONTENT_TYPE, Metrics
+from rtx.serve.names import Names
+from rtx.serve.openvla import MAX_BODY_BYTES
+from rtx.serve.recorder import Recorder
+from rtx.serve.servable import Servable
+from rtx_client.wire import pack
 
 log = logging.getLogger(__name__)
 
-_MAX_WAITING = 64  # observations in the queue; one more is told `overloaded`, since its answer would come too late
-_MAX_EPISODES = 64  # connections with an episode under way: 6 MB each for RT-1-X, on host and device
-
-
-@runtime_checkable
-class Session(Protocol):
-    """An episode under way; `rtx.serve.session.Session` is one."""
-
-    def act(self, observation: Observation) -> ActionChunk: ...
-
-
-@runtime_checkable
-class Servable(Protocol):
-    """What a server needs of a policy; `rtx.serve.policy.Policy` is one."""
-
-    @property
-    def contract(self) -> Contract: ...
-
-    @property
-    def name(self) -> str: ...
-
-    def warm_up(self, batch_sizes: Sequence[int]) -> float: ...
-
-    def check(self, observation: Observation, *, robot: str) -> None:
-        """Raises UserError for an observation that `act_batch` would refuse. Called from another thread than `act_batch`."""
-
-    def act_batch(self, observations: Sequence[Observation], robots: Sequence[str]) -> list[ActionChunk]: ...
-
-    def session(self, robot: str) -> Session: ...
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_OPEN_TO_ALL = ("/healthz", "/readyz")  # for what watches processes; they tell nothing
+_FAREWELL_S = 2.0  # for requests under way when the server stops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +55,30 @@ class Running:
     host: str
     port: int
     stop: Callable[[], None]
+    tls: bool = False
+    metrics: Metrics = field(default_factory=Metrics)
 
     @property
     def url(self) -> str:
-        return f"ws://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        return f"{'wss' if self.tls else 'ws'}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """`batch_wait_s`: how long a question may wait for those of other robots, to be answered with them. `limits`: of what
+    waits. `names`: what foreign clients' keys mean. `token`: what clients must know. `record`: a folder to record into.
+    """
+
+    batch_wait_s: float = 0.002
+    limits: Limits = field(default_factory=Limits)
+    names: Names = field(default_factory=Names)
+    token: str | None = None
+    tls: ssl.SSLContext | None = None
+    record: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.batch_wait_s <= 1:
+            raise UserError(f"a question can wait 0 to 1000 ms for others, got {1e3 * self.batch_wait_s:g}")
 
 
 def serve(
@@ -93,67 +87,168 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     max_batch: int = 8,
+    options: Options | None = None,
+    opened: Callable[[Running], None] | None = None,
     ready: Callable[[Running], None] | None = None,
 ) -> None:
-    """Compiles, opens the port, calls `ready`, and serves until SIGINT, SIGTERM or `Running.stop`.
+    """Opens the port, calls `opened`, compiles, calls `ready`, and serves until SIGINT, SIGTERM or `Running.stop`.
 
     `port=0` takes a free one. `max_batch` observations are answered by one call; every size up to it is compiled first.
-    Raises UserError for a host that is none, WorldError where the port is taken or forbidden.
+    Raises UserError for a host that is none or that strangers reach without a token or TLS, WorldError where the port is taken
+    or forbidden.
     """
-    seconds = policy.warm_up(range(1, max_batch + 1))
-    log.info("policy=%s robots=%s warm_up_s=%.1f", policy.name, ",".join(policy.contract.embodiments), seconds)
-    asyncio.run(_serve(policy, host=host, port=port, max_batch=max_batch, ready=ready))
+    options = options or Options()
+    check_exposure(host, token=options.token, tls=options.tls)
+    server = _Server(policy, options, host=host, port=port, max_batch=max_batch)
+    asyncio.run(server.run(opened=opened, ready=ready))
 
 
-async def _serve(policy: Servable, *, host: str, port: int, max_batch: int, ready: Callable[[Running], None] | None) -> None:
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-    batcher = _Batcher(policy, max_batch=max_batch)
-    connections = _Connections(policy, batcher)
-    thinking = asyncio.create_task(batcher.run())
-    try:
-        async with contextlib.AsyncExitStack() as stack:
-            server = await _listen(stack, connections, host, port)
-            _stop_on_signals(loop, stopped)
-            if not _is_loopback(server):
-                log.warning("host=%s there is no authentication: whoever reaches this port can use the policy", host)
-            if ready is not None:
-                ready(Running(host=host, port=_port(server), stop=functools.partial(_set_from_outside, loop, stopped)))
-            await asyncio.wait({asyncio.create_task(stopped.wait()), thinking}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        thinking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await thinking  # raises what ended it, if that was not us
-
-
-async def _listen(stack: contextlib.AsyncExitStack, connections: _Connections, host: str, port: int) -> Server:
-    try:
-        # origins=[None]: browsers send one, robots do not; any web page could otherwise talk to a server on loopback.
-        serving = listen(
-            connections.handle,
-            host,
-            port,
-            process_request=_health,
-            origins=[None],
-            compression=None,
-            max_size=MAX_MESSAGE_BYTES,
+class _Server:
+    def __init__(self, policy: Servable, options: Options, *, host: str, port: int, max_batch: int) -> None:
+        self._policy, self._options, self._host, self._port, self._max_batch = policy, options, host, port, max_batch
+        self._metrics = Metrics()
+        self._batcher = Batcher(
+            policy, max_batch=max_batch, wait_s=options.batch_wait_s, metrics=self._metrics, limits=options.limits
         )
-        return await stack.enter_async_context(serving)
-    except socket.gaierror as error:
-        raise UserError(
-            f"cannot serve on host {host!r}: {error.strerror}; use 127.0.0.1 or an address of this machine"
-        ) from error
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise WorldError(f"port {port} of {host} is taken by another program; choose another with --port") from error
-        raise WorldError(f"cannot serve on {host}:{port}: {error.strerror or error}") from error
+        self._recorder: Recorder | None = None
+        self._connections: Connections | None = None
+        self._act: Handler | None = None
+        self._stopped = asyncio.Event()
+
+    async def run(self, *, opened: Callable[[Running], None] | None, ready: Callable[[Running], None] | None) -> None:
+        runner = web.AppRunner(self._application(), access_log=None, handle_signals=False, shutdown_timeout=_FAREWELL_S)
+        await runner.setup()
+        thinking: asyncio.Task[None] | None = None
+        try:
+            running = await self._listen(runner)
+            _stop_on_signals(asyncio.get_running_loop(), self._stopped)
+            if opened is not None:
+                opened(running)
+            await self._until_stopped(asyncio.create_task(self._prepare()))
+            thinking = asyncio.create_task(self._batcher.run())
+            if ready is not None and not self._stopped.is_set():
+                ready(running)
+            await self._until_stopped(thinking)
+        finally:
+            self._metrics.ready.set(0)
+            if self._connections is not None:
+                await self._connections.close()
+            await runner.cleanup()
+            await _end(thinking)
+            if self._recorder is not None:
+                await asyncio.to_thread(self._recorder.close)
+
+    async def _until_stopped(self, work: asyncio.Task[None]) -> None:
+        """Until `work` is done or somebody says stop; raises what ended it."""
+        stopped = asyncio.create_task(self._stopped.wait())
+        await asyncio.wait({stopped, work}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if work.done():
+            work.result()
+
+    async def _prepare(self) -> None:
+        policy, options = self._policy, self._options
+        told: list[tuple[float, str]] = []
+
+        def compile_all() -> None:
+            seconds = policy.warm_up(range(1, self._max_batch + 1))
+            told.append((seconds, policy.fingerprint))
+
+        await self._batcher.in_thread(compile_all)
+        ((seconds, fingerprint),) = told
+        if options.record is not None:
+            self._recorder = Recorder(
+                options.record, policy.contract, policy=policy.name, checkpoint=fingerprint, metrics=self._metrics
+            )
+        desk = Desk(policy, self._batcher, self._metrics, names=options.names, recorder=self._recorder)
+        self._act = act_handler(desk)
+        self._connections = Connections(
+            desk, hello=pack(messages.hello(policy.contract, policy=policy.name, fingerprint=fingerprint))
+        )
+        self._metrics.ready.set(1)
+        robots = ",".join(policy.contract.embodiments)
+        log.info("policy=%s checkpoint=%s robots=%s warm_up_s=%.1f", policy.name, fingerprint, robots, seconds)
+
+    def _application(self) -> web.Application:
+        application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._admit])
+        application.router.add_get("/", self._robot)
+        application.router.add_post("/act", self._openvla)
+        application.router.add_get("/healthz", self._health)
+        application.router.add_get("/readyz", self._readiness)
+        application.router.add_get("/metrics", self._count)
+        return application
+
+    @web.middleware
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if "Origin" in request.headers:
+            raise web.HTTPForbidden(text="web pages are not answered\n")
+        if request.path not in _OPEN_TO_ALL and not is_allowed(request.headers.get("Authorization"), self._options.token):
+            self._metrics.requests.labels("http", "unauthorized").inc()
+            raise web.HTTPUnauthorized(
+                text="unauthorized: send the server's token, Authorization: Bearer TOKEN\n",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        try:
+            return await handler(request)
+        except (web.HTTPException, asyncio.CancelledError):
+            raise
+        except Exception:  # the edge of a request: logged whole here, a number there
+            log.exception("request failed: path=%s", request.path)
+            raise web.HTTPInternalServerError(text="internal: the server's log has the rest\n") from None
+
+    async def _robot(self, request: web.Request) -> web.StreamResponse:
+        if self._connections is None:
+            raise _not_ready()
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            text = "this is a websocket; docs/protocol.md tells what to say\n"
+            raise web.HTTPUpgradeRequired(text=text, headers={"Upgrade": "websocket"})
+        return await self._connections.handle(request)
+
+    async def _openvla(self, request: web.Request) -> web.StreamResponse:
+        if self._act is None:
+            raise _not_ready()
+        return await self._act(request)
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readiness(self, _: web.Request) -> web.Response:
+        if self._connections is None or self._stopped.is_set():
+            raise _not_ready()
+        return web.Response(text="ready\n")
+
+    async def _count(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _listen(self, runner: web.AppRunner) -> Running:
+        host, port, tls = self._host, self._port, self._options.tls
+        try:
+            await web.TCPSite(runner, host, port, ssl_context=tls).start()
+        except socket.gaierror as error:
+            raise UserError(
+                f"cannot serve on host {host!r}: {error.strerror}; use 127.0.0.1 or an address of this machine"
+            ) from error
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise WorldError(f"port {port} of {host} is taken by another program; choose another with --port") from error
+            raise WorldError(f"cannot serve on {host}:{port}: {error.strerror or error}") from error
+        if not is_local(host) and self._options.token is None:
+            log.warning("host=%s no token: whoever reaches this port can use the policy", host)
+        if not is_local(host) and tls is None:
+            log.warning("host=%s no TLS: the token and the pictures can be read on the way", host)
+        stop = functools.partial(_set_from_outside, asyncio.get_running_loop(), self._stopped)
+        return Running(host=host, port=int(runner.addresses[0][1]), stop=stop, tls=tls is not None, metrics=self._metrics)
 
 
-def _port(server: Server) -> int:
-    return int(next(iter(server.sockets)).getsockname()[1])
+def _not_ready() -> web.HTTPServiceUnavailable:
+    return web.HTTPServiceUnavailable(text="not ready: the policy is being compiled\n", headers={"Retry-After": "1"})
 
 
-def _is_loopback(server: Server) -> bool:
-    return all(ipaddress.ip_address(each.getsockname()[0]).is_loopback for each in server.sockets)
+async def _end(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task  # raises what ended it, if that was not us
 
 
 def _set_from_outside(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> None:
@@ -165,128 +260,3 @@ def _stop_on_signals(loop: asyncio.AbstractEventLoop, stopped: asyncio.Event) ->
     if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no signals
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopped.set)
-
-
-def _health(connection: ServerConnection, request: HttpRequest) -> Response | None:
-    return connection.respond(HTTPStatus.OK, "ok\n") if request.path == "/healthz" else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Question:
-    observation: Observation
-    robot: str
-    session: Session | None
-    answer: asyncio.Future[ActionChunk]
-
-
-class _Batcher:
-    """Takes whatever waits, at most `max_batch` of it, asks the policy once, tells everybody; sessions one after the other."""
-
-    def __init__(self, policy: Servable, *, max_batch: int) -> None:
-        self._policy, self._max_batch = policy, max_batch
-        self._queue: asyncio.Queue[_Question] = asyncio.Queue(_MAX_WAITING)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="policy")
-
-    async def ask(self, observation: Observation, robot: str, session: Session | None) -> ActionChunk:
-        """Raises asyncio.QueueFull at once if too many wait, else what the policy raises."""
-        answer: asyncio.Future[ActionChunk] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Question(observation=observation, robot=robot, session=session, answer=answer))
-        return await answer
-
-    async def run(self) -> None:
-        try:
-            while True:
-                questions = [await self._queue.get()]
-                while len(questions) < self._max_batch and not self._queue.empty():
-                    questions.append(self._queue.get_nowait())
-                waiting = [question for question in questions if not question.answer.done()]
-                await self._answer([question for question in waiting if question.session is None])
-                for question in waiting:
-                    if question.session is not None:  # never together: what fails together is asked again, one by one
-                        await self._answer([question])
-        finally:
-            self._thread.shutdown(wait=False)
-
-    async def _answer(self, questions: list[_Question]) -> None:
-        if not questions:  # everybody who asked has hung up
-            return
-        try:
-            chunks = await asyncio.get_running_loop().run_in_executor(self._thread, self._act, questions)
-        except Exception as error:  # the edge between the policy and its clients: each is told, by its own request
-            if len(questions) > 1:
-                for question in questions:  # one robot's trouble is not the others'
-                    await self._answer([question])
-            elif not questions[0].answer.done():
-                questions[0].answer.set_exception(error)
-            return
-        for question, chunk in zip(questions, chunks, strict=True):
-            if not question.answer.done():
-                question.answer.set_result(chunk)
-
-    def _act(self, questions: list[_Question]) -> list[ActionChunk]:
-        if (session := questions[0].session) is not None:
-            return [session.act(questions[0].observation)]
-        return self._policy.act_batch([q.observation for q in questions], [q.robot for q in questions])
-
-
-class _Connections:
-    """One per server: greets, answers each connection's requests in order, and turns errors into codes."""
-
-    def __init__(self, policy: Servable, batcher: _Batcher) -> None:
-        self._policy, self._batcher = policy, batcher
-        self._episodes: dict[ServerConnection, tuple[tuple[str, int | str], Session]] = {}
-        self._hello = pack(messages.hello(policy.contract, policy=policy.name))
-
-    async def handle(self, connection: ServerConnection) -> None:
-        log.info("connected: peer=%s", connection.remote_address)
-        try:
-            with contextlib.suppress(ConnectionClosed):
-                await connection.send(self._hello)
-                async for data in connection:
-                    await connection.send(await self._reply(data, connection))
-        finally:
-            self._episodes.pop(connection, None)
-        log.info("disconnected: peer=%s code=%s", connection.remote_address, connection.close_code)
-
-    async def _reply(self, data: str | bytes, connection: ServerConnection) -> bytes:
-        start, id = time.monotonic(), None
-        try:
-            message = unpack(data) if isinstance(data, bytes) else None
-            id = messages.request_id(message)
-            request = messages.request(message)
-            self._policy.check(request.observation, robot=request.robot)
-            session = None if request.episode is None else self._session(connection, request.robot, request.episode)
-            chunk = await self._batcher.ask(request.observation, request.robot, session)
-            return pack(messages.answer(chunk, id=id, timing_ms={"total": 1e3 * (time.monotonic() - start)}))
-        except Exception as error:  # the edge of a request: it is answered with a code, defects of ours are logged whole
-            return pack(_error(error, id))
-
-    def _session(self, connection: ServerConnection, robot: str, episode: int | str) -> Session:
-        """That of the connection, anew where another episode or robot begins. Raises _TooManyEpisodes."""
-        known = self._episodes.get(connection)
-        if known is None and len(self._episodes) >= _MAX_EPISODES:
-            raise _TooManyEpisodes
-        if known is None or known[0] != (robot, episode):
-            known = self._episodes[connection] = ((robot, episode), self._policy.session(robot))
-        return known[1]
-
-
-class _TooManyEpisodes(Exception):
-    """Of as many connections the frames are kept already."""
-
-
-def _error(error: Exception, id: int | str | None) -> dict[str, Any]:
-    if isinstance(error, WireError):
-        return messages.error("bad_message", str(error), id=id)
-    if isinstance(error, UserError):
-        return messages.error("bad_observation", str(error), id=id)
-    if isinstance(error, asyncio.QueueFull):
-        return messages.error("overloaded", f"{_MAX_WAITING} observations are waiting already; hold and ask again", id=id)
-    if isinstance(error, _TooManyEpisodes):
-        text = f"{_MAX_EPISODES} episodes are under way already; send the whole history without an episode, or ask again later"
-        return messages.error("overloaded", text, id=id)
-    if isinstance(error, WorldError):
-        log.error("request failed: id=%s error=%s", id, error)
-        return messages.error("policy_failed", str(error), id=id)
-    log.error("request failed: id=%s", id, exc_info=error)
-    return messages.error("internal", f"{type(error).__name__} in the server; its log has the rest", id=id)

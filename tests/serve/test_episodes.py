@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from rtx.errors import WorldError
-from rtx_client import PolicyClient, PolicyError
+from rtx_client import PolicyError
+from tests.serve.robots import robot_at
 from tests.small_policy import echo_policy, observation
 
 SHARE = 4  # of valid history: this action of the echo policy, over -0.1 .. 0.3
@@ -36,7 +37,7 @@ FIRST, WHOLE = 0.2, 0.3  # one of two frames is there; both are
 
 
 def test_frames_gather_until_another_episode_or_robot_begins(serving, policy):
-    with serving(policy) as server, PolicyClient(port=server.port) as client:
+    with serving(policy) as server, robot_at(server) as client:
         assert shares(client, 3, episode=1) == [FIRST, WHOLE, WHOLE]
         assert shares(client, 2, episode=2) == [FIRST, WHOLE]
         assert shares(client, 2, episode=1) == [FIRST, WHOLE], "an earlier name is a new episode: only one is kept"
@@ -55,7 +56,7 @@ def test_the_answers_are_those_of_a_session(serving, policy):
         return [ask(client, episode=0, level=offset + 20 * step) for step in range(5)]
 
     with serving(policy) as server, ThreadPoolExecutor(2) as robots:
-        clients = [PolicyClient(port=server.port) for _ in range(2)]
+        clients = [robot_at(server) for _ in range(2)]
         given = [answer.result(60) for answer in [robots.submit(robot, c, 10 * i) for i, c in enumerate(clients)]]
         for client in clients:
             client.close()
@@ -69,12 +70,12 @@ def test_the_answers_are_those_of_a_session(serving, policy):
 def test_a_connection_is_an_episodes_end(serving, policy):
     with serving(policy) as server:
         for _ in range(2):
-            with PolicyClient(port=server.port) as client:
+            with robot_at(server) as client:
                 assert shares(client, 2, episode="same") == [FIRST, WHOLE]
 
 
 def test_what_is_refused_is_not_part_of_the_episode(serving, policy):
-    with serving(policy) as server, PolicyClient(port=server.port) as client:
+    with serving(policy) as server, robot_at(server) as client:
         ask(client, episode=1)
         refused = [
             ({"size": (12, 16)}, "bad_observation", r"camera 'primary' gives \[12, 16, 3\], in this episode it was"),
@@ -92,12 +93,12 @@ def test_what_is_refused_is_not_part_of_the_episode(serving, policy):
 
 
 def test_so_many_episodes_and_no_more(serving, policy, monkeypatch):
-    monkeypatch.setattr("rtx.serve.server._MAX_EPISODES", 2)
+    monkeypatch.setattr("rtx.serve.desk.MAX_EPISODES", 2)
     with serving(policy) as server:
-        clients = [PolicyClient(port=server.port) for _ in range(3)]
+        clients = [robot_at(server) for _ in range(3)]
         for client in clients[:2]:
             ask(client, episode=1)
-        with pytest.raises(PolicyError, match="overloaded: 2 episodes are under way already"):
+        with pytest.raises(PolicyError, match="busy: 2 episodes are under way already"):
             ask(clients[2], episode=1)
         assert shares(clients[2], 1, episode=None, steps=2) == [WHOLE]
         assert shares(clients[1], 1, episode=2) == [FIRST], "a new one in place of its own"
@@ -119,7 +120,7 @@ def _until_let_in(client):
 def test_a_failure_costs_one_answer(serving):
     """A frame whose answer failed is not remembered, nor is another robot's question asked twice."""
     policy = Failing()
-    with serving(policy) as server, PolicyClient(port=server.port) as client:
+    with serving(policy) as server, robot_at(server) as client:
         assert shares(client, 1, episode=1) == [FIRST]
         policy.fails = True
         with pytest.raises(PolicyError, match="policy_failed: non-finite"):

@@ -86,7 +86,7 @@ def test_the_number_of_a_request_is_found_in_any_message(id, echoed):
 
 
 def test_the_greeting_says_what_the_policy_wants():
-    said = unpack(pack(messages.hello(contract(), policy="runs/one")))
+    said = unpack(pack(messages.hello(contract(), policy="runs/one", fingerprint="abc")))
     told = {name: (robot["control_hz"], robot["cameras"]) for name, robot in said["robots"].items()}
     assert told == {"sim_panda": (5.0, ["primary", "wrist"]), "sim_iiwa": (4.0, ["primary"])}
     assert [field["name"] for field in said["robots"]["sim_iiwa"]["action"]] == [f.name for f in CANONICAL_ARM.fields]
