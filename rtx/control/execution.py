@@ -35,7 +35,6 @@ from rtx.spec import CANONICAL_ARM, ActionChunk, ActionSpace
 
 ACT_DECAY = 0.01  # ACT's m: nearly a plain mean, the oldest counts most
 _DELAYS = 10  # answers whose longest delay is expected of the next, as in real-time chunking's delay buffer
-_KEPT_PROMISE = 0.02  # of a dimension's size: a chunk that begins so near to what was committed was made from it
 _REMEMBERED = 4096  # moments of executed actions
 
 
@@ -192,7 +191,8 @@ class Ensemble:
 class Prefetch:
     """Asks while the last answer is still executed. `replan`: actions of each answer that are executed at least.
 
-    A chunk that begins with what was committed was made from it and is executed as it is; any other is blended in.
+    The overlap is blended whether or not the model was told what was committed: where it was, the two chunks agree near the
+    seam and blending changes little; where it was not, blending is what keeps the arm from jumping.
     """
 
     def __init__(self, space: ActionSpace = CANONICAL_ARM, *, replan: int = 2) -> None:
@@ -209,7 +209,6 @@ class Prefetch:
         self._log.reset()
         self._chunk: ActionChunk | None = None
         self._plan = self._log.nothing()  # what is left to execute, [n, a]
-        self._promised = self._log.nothing()
         self._executed = 0  # of this chunk
         self._delays: collections.deque[int] = collections.deque([1], maxlen=_DELAYS)
 
@@ -226,8 +225,7 @@ class Prefetch:
         return not self._is_valid(now_ns) or self._executed >= self._replan or len(self._plan) <= expected
 
     def committed(self, now_ns: int) -> np.ndarray:
-        self._promised = self._plan[: max(self._delays)] if self._is_valid(now_ns) else self._log.nothing()
-        return self._promised
+        return self._plan[: max(self._delays)] if self._is_valid(now_ns) else self._log.nothing()
 
     def offer(self, chunk: ActionChunk, now_ns: int) -> None:
         if not self._log.accepts(chunk, now_ns):
@@ -238,19 +236,12 @@ class Prefetch:
             self._log.counts["too_slow"] += 1
             return
         rest = chunk.actions[delay:].astype(np.float64)
-        if self._is_valid(now_ns) and not self._keeps_promise(chunk):
+        if self._is_valid(now_ns):
             rest = self._changed_over(rest)
         self._chunk, self._plan, self._executed = chunk, rest, 0
 
     def _is_valid(self, now_ns: int) -> bool:
         return self._chunk is not None and now_ns <= self._chunk.valid_until_ns
-
-    def _keeps_promise(self, chunk: ActionChunk) -> bool:
-        promised, begins = self._promised, chunk.actions[: len(self._promised)]
-        if not len(promised) or len(begins) != len(promised):
-            return False
-        size = np.maximum(np.abs(chunk.actions).max(axis=0), np.abs(promised).max(axis=0))
-        return bool(np.all(np.abs(begins - promised) <= _KEPT_PROMISE * size + 1e-9))
 
     def _changed_over(self, new: np.ndarray) -> np.ndarray:
         """Equation 5 of arXiv 2506.07339 from the first free action on: most of the old chunk, then less and less."""

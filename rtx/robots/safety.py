@@ -17,7 +17,6 @@ already outside its box or joint range may go back in or stay, but not further o
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -314,7 +313,7 @@ def _float32(value: np.ndarray) -> np.ndarray:
 
 
 def _bounded(field: ActionField, wanted: np.ndarray, reasons: list[str]) -> np.ndarray:
-    inside = np.clip(wanted, max(field.low, 0.0), min(field.high, 1.0))
+    inside = np.clip(wanted, field.low, field.high)
     if np.any(inside != wanted):
         reasons.append(field.kind)
     return inside
@@ -361,8 +360,3 @@ def _shorten(vector: np.ndarray, longest: float, reason: str, reasons: list[str]
         return vector
     reasons.append(reason)
     return vector * (longest / length)
-
-
-def past_from_json(data: Mapping[str, object]) -> Past:
-    """Inverse of `dataclasses.asdict` through JSON."""
-    return Past(**{f.name: tuple(v) if isinstance(v := data[f.name], list) else v for f in dataclasses.fields(Past)})  # type: ignore[arg-type]

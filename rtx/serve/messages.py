@@ -1,7 +1,8 @@
 """What policy server and robot say to each other, between plain msgpack maps and the types of `rtx.spec`.
 
     server  {type: hello, protocol, policy, contract_fingerprint, checkpoint_fingerprint, roles, image_size, fit, history,
-             chunk, max_message_bytes, robots: {name: {control_hz, cameras, proprio: [field], action: [field]}}}
+             chunk, max_message_bytes, robots: {name: {control_hz, cameras, proprio: [field], action: [field],
+             layout, statistics}}}     the last two as in a checkpoint's contract: what limits and scales at the robot come from
     robot   {type: hello, id, robot, contract_fingerprint, cameras: [role], proprio: [field], action: [field], control_hz}
             may be left out, and so may all of it but the robot: what is in it must fit
     server  {type: welcome, id, robot}
@@ -33,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from rtx.errors import UserError
-from rtx.spec import ActionChunk, Contract, Field, Observation
+from rtx.spec import ActionChunk, Contract, Field, Observation, to_json
 from rtx_client.client import PROTOCOL
 from rtx_client.wire import MAX_MESSAGE_BYTES, WireError
 
@@ -75,6 +76,8 @@ def hello(contract: Contract, *, policy: str, fingerprint: str) -> dict[str, Any
             "cameras": [role for role in contract.roles if role in e.roles],
             "proprio": _fields(contract.layouts[name].proprio),
             "action": _fields(contract.layouts[name].action.fields),
+            "layout": to_json(contract.layouts[name]),
+            "statistics": to_json(contract.statistics[name]),
         }
         for name, e in contract.embodiments.items()
     }
