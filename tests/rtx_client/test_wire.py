@@ -35,7 +35,7 @@ def test_refuses_to_send_what_is_no_data(value):
 
 def array_map(**changes):
     good = {b"__ndarray__": True, b"dtype": "<f4", b"shape": [2], b"data": bytes(8)}
-    return {k: v for k, v in (good | {key.encode(): value for key, value in changes.items()}).items() if v is not None}
+    return {k: v for k, v in {**good, **{key.encode(): v for key, v in changes.items()}}.items() if v is not None}
 
 
 def test_the_map_that_the_next_test_spoils_is_good():

@@ -19,9 +19,9 @@ from rtx.serve.policy import Policy, load_policy
 from rtx.serve.released import ENCODER, convert_rt1x, rt1x_contract
 from rtx.serve.released_vlm import export_weights
 from rtx.spec import Observation
-from rtx_client import PolicyClient
 from tests.models.rt1x.small import CONFIG, random_like
 from tests.serve.frames import seen
+from tests.serve.robots import robot_at
 
 CONTRACT = dataclasses.replace(rt1x_contract(), history=CONFIG.history, image_size=CONFIG.image_size)
 WORDS = ("put carrot on plate", "close drawer")
@@ -109,7 +109,7 @@ def test_a_session_answers_as_the_whole_history(policy: Policy) -> None:
 def test_a_robot_far_away_sends_each_frame_once(policy: Policy, serving: Any) -> None:
     """Over a socket, one frame a message: the answers to the whole history, from programs compiled before the port opened."""
     frames = seen(CONFIG.history + 2, seed=4, instruction=WORDS[0], size=(50, 40))  # padded, once
-    with serving(policy, max_batch=1) as server, PolicyClient(port=server.port) as client:
+    with serving(policy, max_batch=1) as server, robot_at(server) as client:
         compiled = _num_compiled(policy)
         for step in range(1, CONFIG.history + 3):
             shown = _until(frames, step)
