@@ -10,8 +10,8 @@ from rtx.cli.verbs import Verbs, verb
 from rtx.errors import UserError
 
 _ABOUT = """\
-Opens the port, compiles, prints `ready: URL`, and answers until it is stopped: websockets (`rtx_client`, and openpi's clients as
-they are) and POST /act (OpenVLA's clients as they are). GET /healthz, /readyz and /metrics are there for whoever watches.
+Opens the port, compiles, prints `ready: URL`, and answers until it is stopped: websockets (`rtx_client`, and openpi's clients
+as they are) and POST /act (OpenVLA's clients as they are). GET /healthz, /readyz and /metrics are there for whoever watches.
 
   rtx serve runs/bridge
   rtx serve runs/bridge --host 0.0.0.0 --token-file robot.token --cert cert.pem --key key.pem
