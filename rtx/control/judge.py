@@ -30,6 +30,7 @@ _LOOSE_SHARE = 0.02  # of a step's limit
 _STATE_PERIODS = 2.0  # a measured state that is older says nothing of now
 _LEAST_STATE_S = 0.1  # and what a fast robot's camera may take
 _JOINT_KINDS = ("joint_pos", "joint_delta", "joint_vel")
+_BASE_KINDS = ("base_delta_pos", "base_delta_rot", "base_vel")
 _RADIANS: Mapping[str, float] = {"rad": 1.0, "deg": np.pi / 180, "m": 1.0, "rad/s": 1.0, "deg/s": np.pi / 180, "m/s": 1.0}
 
 
@@ -231,18 +232,19 @@ class Judge:
 
 
 class _Joints:
-    """The joints in a robot's native vectors, in radians (m for sliding ones)."""
+    """The joints and wheels in a robot's native vectors, in radians (m for sliding ones)."""
 
     def __init__(self, embodiment: Embodiment) -> None:
-        commands = [field for field in embodiment.action.fields if field.kind in _JOINT_KINDS]
-        self.fields = tuple(dataclasses.replace(field, unit="rad" if "deg" in field.unit else field.unit) for field in commands)
+        commands = [field for field in embodiment.action.fields if field.kind in (*_JOINT_KINDS, *_BASE_KINDS)]
+        self.fields = tuple(dataclasses.replace(field, unit=field.unit.replace("deg", "rad")) for field in commands)
         if unknown := [f"{field.name} ({field.unit})" for field in commands if field.unit not in _RADIANS]:
             raise UserError(
                 f"the guard cannot bound joints in these units: {', '.join(unknown)}; expected {', '.join(_RADIANS)}"
             )
         action_at, proprio_at = field_slices(embodiment.action.fields), field_slices(embodiment.proprio)
         by_name = {field.name: field for field in embodiment.proprio}
-        names = [field.name.replace("joint_delta", "joint_pos").replace("joint_vel", "joint_pos") for field in commands]
+        joints = [field.name for field in commands if field.kind in _JOINT_KINDS]
+        names = [name.replace("joint_delta", "joint_pos").replace("joint_vel", "joint_pos") for name in joints]
         if missing := [name for name in names if name not in by_name]:
             raise UserError(f"the guard needs the measured joints {', '.join(missing)}; the state has {', '.join(by_name)}")
         self._command_at = _indices([action_at[field.name] for field in commands])

@@ -166,11 +166,13 @@ class SafetyFilter:
                 safe[place] = _bounded(field, wanted[place], reasons)
             elif not self.limited:
                 continue
+            elif field.kind == "base_vel" and field.unit == "rad/s":
+                safe[place] = self._limit_turn(wanted[place] * period_s, period_s, reasons) / period_s
             elif field.kind in _LINEAR or field.kind == "base_vel":
                 box = here[3 * at : 3 * at + 3] if field.kind == "delta_pos" else None
                 scale = period_s if field.kind == "base_vel" else 1.0
                 safe[place] = self._limit_move(wanted[place] * scale, box, before[place], period_s, reasons) / scale
-                velocity[place] = safe[place] * scale / period_s
+                velocity[place] = safe[place] * (scale / period_s)
             elif field.kind in _TURNS:
                 safe[place] = self._limit_turn(wanted[place], period_s, reasons)
             else:
@@ -257,7 +259,7 @@ class SafetyFilter:
 
     def _limit_turn(self, turn: np.ndarray, period_s: float, reasons: list[str]) -> np.ndarray:
         """By the angle of the rotation, about its own axis: clipping roll, pitch and yaw apart would turn elsewhere."""
-        most = self.limits.max_step_rad * min(period_s / self._period_s, 1.0)
+        most = self.limits.max_step_rad * (period_s / self._period_s)
         if turn.shape == (1,):
             return _shorten(turn, most, "step_rad", reasons)
         axis_angle = rotations.convert(turn, "rpy", "axis_angle")
@@ -278,7 +280,7 @@ class SafetyFilter:
 
 def _check_field(field: ActionField) -> None:
     known = (*_LINEAR, *_TURNS, *_JOINTS, *_BOUNDED, "base_vel")
-    units = {"m", "rad", "1", "m/s", "rad/s"}
+    units = {"m", "rad", "1", "m/s", "rad/s"} if field.kind not in _BOUNDED else {field.unit}
     form = field.rotation in (None, "rpy")
     arm_frame = field.frame != "tool"
     if field.kind not in known or field.unit not in units or not form or not arm_frame:
