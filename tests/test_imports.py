@@ -28,11 +28,14 @@ ROOMS: dict[str, set[str]] = {
     "serve": BASE | {"models", "robots", "train.checkpoint", "data.protobuf", "data.tfrecord"},
     "eval": BASE | {"serve", "robots", "data", "control"},
     "control": BASE | {"robots", "drivers.driver"},
+    "doctor": BASE | {"data", "robots", "serve", "drivers", "control"},
     "drivers": BASE | {"robots", "eval.sim"},
     "plan": BASE | {"data", "models", "train"},
     "reproduce": BASE | {"data", "models", "train", "serve", "eval", "robots"},
     "quickstart": BASE | {"data", "models", "train", "serve", "eval", "robots", "reproduce.stages"},
-    "cli": BASE | {"data", "models", "train", "serve", "eval", "robots", "quickstart", "reproduce", "plan", "control", "drivers"},
+    "cli": BASE
+    | {"data", "models", "train", "serve", "eval", "robots", "quickstart", "reproduce", "plan"}
+    | {"control", "drivers", "doctor"},
     "__init__": BASE | {"serve"},
 }
 FORBIDDEN_PACKAGES = {"robots": {"jax", "tensorflow"}, "data": {"jax"}, "models": {"tensorflow"}, "train": {"tensorflow"}}
