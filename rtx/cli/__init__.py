@@ -17,6 +17,7 @@ from rtx import __version__
 from rtx.cli.ckpt import add_ckpt
 from rtx.cli.data import add_data
 from rtx.cli.doctor import add_doctor
+from rtx.cli.drive import add_drive
 from rtx.cli.plan import add_plan
 from rtx.cli.report import add_report
 from rtx.cli.serve import add_serve
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add_plan(verbs)
     _add_eval(verbs)
     add_serve(verbs)
+    add_drive(verbs)
     _add_ask(verbs)
     add_doctor(verbs)
     _add_robots(verbs.add_parser("robots", help="the robots rtx knows"))

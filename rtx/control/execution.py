@@ -52,6 +52,9 @@ class Executor(Protocol):
     """A way to execute chunks, for one robot. `counts`: chunks that were not used, by reason."""
 
     @property
+    def space(self) -> ActionSpace: ...
+
+    @property
     def counts(self) -> Mapping[str, int]: ...
 
     def take(self, now_ns: int) -> Action | None:
@@ -117,7 +120,7 @@ class Receding:
     def __init__(self, space: ActionSpace = CANONICAL_ARM, *, replan: int = 2) -> None:
         if replan < 1:
             raise UserError(f"replan {replan} must be at least 1")
-        self._log, self._replan = _Log(space), replan
+        self.space, self._log, self._replan = space, _Log(space), replan
         self.reset()
 
     @property
@@ -153,7 +156,7 @@ class Ensemble:
     def __init__(self, space: ActionSpace = CANONICAL_ARM, *, decay: float = ACT_DECAY) -> None:
         if not (math.isfinite(decay) and decay >= 0):
             raise UserError(f"decay {decay} must be at least 0")
-        self._log, self._decay, self._blend = _Log(space), decay, Blend(space)
+        self.space, self._log, self._decay, self._blend = space, _Log(space), decay, Blend(space)
         self.reset()
 
     @property
@@ -198,7 +201,7 @@ class Prefetch:
     def __init__(self, space: ActionSpace = CANONICAL_ARM, *, replan: int = 2) -> None:
         if replan < 1:
             raise UserError(f"replan {replan} must be at least 1")
-        self._log, self._replan, self._blend = _Log(space), replan, Blend(space)
+        self.space, self._log, self._replan, self._blend = space, _Log(space), replan, Blend(space)
         self.reset()
 
     @property

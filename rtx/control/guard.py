@@ -134,6 +134,7 @@ class Guard:
         self._driver.connect()
         state = self.read()
         self._judge.arm(state.proprio, now_ns)
+        self._judge.stand_still(now_ns)  # it is told to hold below: the first step counts from here
         self._waiting.clear()
         self._now_ns = self._acted_ns = now_ns
         self._fresh_ns = None

@@ -161,7 +161,9 @@ class PointArm:
                 (limits.max_joint_velocity_rad_s, limits.max_step_rad * self.embodiment.control_hz),
             )
         )  # fmt: skip
-        if np.any(target < np.minimum(low, self.joints[at]) - 1e-6) or np.any(target > np.maximum(high, self.joints[at]) + 1e-6):
+        if np.any(target < np.minimum(low, self.joints[at]) - 1e-6) or np.any(
+            target > np.maximum(high, self.joints[at]) + 1e-6
+        ):
             self.problems.append(f"joint targets {target} outside {low} .. {high}")
         velocity = (target - self.joints[at]) / dt
         if np.any(np.abs(velocity) > speed * (1 + 1e-4) + 1e-5):
@@ -196,5 +198,6 @@ def widened(limits, factor):
     return dataclasses.replace(
         limits, max_step_m=limits.max_step_m * factor, max_velocity_m_s=limits.max_velocity_m_s * factor,
         max_step_rad=min(limits.max_step_rad * factor, 3.0), max_acceleration_m_s2=limits.max_acceleration_m_s2 * factor,
-        workspace_low_m=tuple(x - 1 for x in limits.workspace_low_m), workspace_high_m=tuple(x + 1 for x in limits.workspace_high_m),
+        workspace_low_m=tuple(x - 1 for x in limits.workspace_low_m),
+        workspace_high_m=tuple(x + 1 for x in limits.workspace_high_m),
     )  # fmt: skip

@@ -1,0 +1,137 @@
+"""`rtx drive`: a robot follows a policy server, behind its guard. `rtx stop`: stops it from another terminal."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rtx.cli.verbs import Verbs, verb
+from rtx.errors import UserError, WorldError
+
+if TYPE_CHECKING:
+    from rtx.control.guard import Status
+    from rtx.spec import Embodiment
+
+TOKEN = "RTX_TOKEN"  # environment variable: a token on a command line is in every process list
+
+
+def add_drive(verbs: Verbs) -> None:
+    parser = verb(verbs, "drive", _drive, "drive a robot by a policy server, within limits, behind a guard of its own")
+    parser.add_argument("url", metavar="URL", help="of `rtx serve`: ws://HOST:PORT or wss://HOST:PORT")
+    parser.add_argument("--robot", required=True, metavar="R", help="a name of `rtx robots list`, or your my_robot.py")
+    parser.add_argument("--driver", required=True, metavar="D", help="sim, ur:ADDRESS, xarm:ADDRESS, ... (docs/drivers.md)")
+    parser.add_argument("--instruction", required=True, metavar="TEXT")
+    parser.add_argument("--camera", action="append", default=[], metavar="ROLE=SOURCE", help="e.g. primary=v4l2:/dev/video0")
+    parser.add_argument("--policy-robot", metavar="NAME", help="what the policy calls this robot (default: the robot's name)")
+    parser.add_argument("--execution", default="prefetch", help="receding, ensemble or prefetch (default: %(default)s)")
+    parser.add_argument("--replan", type=int, default=2, help="actions of each answer to execute (default: %(default)s)")
+    parser.add_argument("--hz", type=float, help="control rate, if it is not the robot file's; the policy must have the same")
+    parser.add_argument("--seconds", type=float, help="default: until Ctrl-C")
+    parser.add_argument("--obey-terminate", action="store_true", help="end when the policy says that it is done")
+    parser.add_argument("--record", type=Path, metavar="FOLDER", help="refusals, what was measured and sent, a report")
+    parser.add_argument("--token", help=f"of the server (default: the environment's {TOKEN})")
+    parser.add_argument(
+        "--guard", choices=("process", "thread"), default="process", help="where it runs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--limits-off", default="", metavar="SENTENCE", help="turns limits off; docs/safety.md has the sentence"
+    )
+    stop = verb(verbs, "stop", _stop, "stop a robot that `rtx drive --record FOLDER` drives, at once")
+    stop.add_argument("folder", type=Path, metavar="FOLDER")
+
+
+def _drive(args: argparse.Namespace) -> None:
+    from rtx.control.asking import ServerAsker, promised
+    from rtx.control.execution import make_executor
+    from rtx.control.guard import GuardSettings
+    from rtx.control.host import GuardSetup, start_guard
+    from rtx.control.loop import DriveLog, drive, report_text, write_report
+    from rtx.drivers.registry import open_driver
+    from rtx.robots import catalogue
+    from rtx.robots.adapter import Adapter
+    from rtx.robots.limits import limits_of
+    from rtx_client import Client
+
+    embodiment = catalogue.find(args.robot)
+    name = args.policy_robot or embodiment.name
+    hz = args.hz or embodiment.control_hz
+    settings = GuardSettings(limits_off=args.limits_off)
+    make_driver = functools.partial(open_driver, args.driver, embodiment, cameras=_cameras(args.camera))
+    make_driver()  # what is wrong with its name is said before a server is asked
+    with _connected(Client, args.url, args.token or os.environ.get(TOKEN), name) as client:
+        layout, statistics = promised(client.hello, name)
+        said = client.hello["robots"][name]
+        _must_fit(embodiment, said, hz)
+        make_adapter = functools.partial(Adapter, embodiment, layout)
+        adapter, executor = make_adapter(), make_executor(args.execution, space=layout.action, replan=args.replan)
+        limits = limits_of(embodiment, statistics, layout=layout)
+        setup = GuardSetup(
+            driver=make_driver, adapter=make_adapter, limits=limits, layout=layout, settings=settings,
+            log=args.record and args.record / "guard.jsonl", e_stop=args.record and args.record / "e-stop",
+        )  # fmt: skip
+        print(f"limits: {limits.source}", file=sys.stderr)
+        with start_guard(setup, place=args.guard) as robot:
+            print(f"guard: process {robot.pid}; kill -USR1 {robot.pid} stops the robot", file=sys.stderr, flush=True)
+            timeout_s = client.hello["chunk"] / said["control_hz"]
+            asker = ServerAsker(
+                client, adapter, robot=name, roles=said["cameras"], instruction=args.instruction, timeout_s=timeout_s
+            )  # fmt: skip
+            report = drive(
+                robot, asker, executor, adapter, hz=hz, seconds=args.seconds, on_stopped=_ask_person,
+                obey_terminate=args.obey_terminate, log=DriveLog(args.record),
+            )  # fmt: skip
+    if args.record:
+        write_report(report, args.record)
+    print(report_text(report))
+
+
+def _connected(client: Any, url: str, token: str | None, robot: str) -> Any:
+    from rtx_client import PolicyError
+
+    try:
+        return client(url, token=token, robot=robot)
+    except (ConnectionError, TimeoutError) as error:
+        raise WorldError(f"no policy server at {url}: {error}; start one with `rtx serve CHECKPOINT`") from error
+    except PolicyError as error:
+        raise UserError(str(error)) from error
+    except ValueError as error:
+        raise UserError(f"{url!r} is no address of a policy server: {error}") from error
+
+
+def _must_fit(embodiment: Embodiment, said: Mapping[str, Any], hz: float) -> None:
+    if missing := [role for role in said["cameras"] if role not in embodiment.roles]:
+        raise UserError(
+            f"the policy looks at {', '.join(missing)}; robot {embodiment.name!r} has {', '.join(embodiment.roles)}"
+        )
+    if abs(hz - said["control_hz"]) > 1e-6 * hz or abs(hz - embodiment.control_hz) > 1e-6 * hz:
+        raise UserError(
+            f"the robot file says {embodiment.control_hz:g} Hz, the drive {hz:g} Hz and the policy {said['control_hz']:g} Hz; "
+            "an action of another rate moves too far or too little: give the robot file the policy's rate"
+        )
+
+
+def _cameras(texts: list[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if wrong := [role for role, equals, source in pairs if not (role and equals and source)]:
+        raise UserError(f"--camera {wrong[0]!r}: expected ROLE=SOURCE, such as primary=v4l2:/dev/video0")
+    return {role: source for role, _, source in pairs}
+
+
+def _ask_person(status: Status) -> bool:
+    """Whether to arm the robot again: a person at a terminal writes it out; where there is none, nobody may."""
+    print(f"the robot was stopped: {status.reason}", file=sys.stderr, flush=True)
+    if not sys.stdin.isatty():
+        return False
+    return input("write 'arm' to go on, anything else to end: ").strip() == "arm"
+
+
+def _stop(args: argparse.Namespace) -> None:
+    from rtx.control.host import stop_robot
+
+    stop_robot(args.folder / "e-stop")
+    print("asked the guard to stop")
