@@ -1,0 +1,76 @@
+"""The layout of a policy's vectors that suits a robot, where no checkpoint says which it was trained on.
+
+pose commands, or joints of known kinematics   `CANONICAL_ARM`, `CANONICAL_PROPRIO`; the second arm's after `left_`
+other joints                                   the same joints in radians, and the gripper's opening
+a base                                         its displacement in one step
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TypeVar
+
+from rtx.robots import fields
+from rtx.robots.parts import Arm, parts_of
+from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, ActionSpace, Embodiment, Field, Layout
+
+_AnyField = TypeVar("_AnyField", bound=Field)
+_POS, _ROT, _GRIPPER, _TERMINATE = CANONICAL_ARM.fields
+BASE_POSE: tuple[Field, ...] = (
+    Field(name="base_pos", width=2, unit="m", frame="world"),
+    Field(name="base_heading", width=2, unit="1", frame="world"),
+)
+"""Where a base stands (m) and looks (cos and sin of its yaw), in its odometry's frame."""
+
+
+def default_layout(embodiment: Embodiment) -> Layout:
+    """Right arm first, then the left one, then the base."""
+    parts, _ = parts_of(embodiment.action.fields)
+    action: list[ActionField] = []
+    proprio: list[Field] = []
+    for prefix in sorted(parts.arms):
+        arm = parts.arms[prefix]
+        by_pose = arm.joints is None or _is_solvable(embodiment, arm)
+        action += _poses(prefix) if by_pose else _joints(prefix, arm)
+        proprio += [_named(prefix, field) for field in CANONICAL_PROPRIO] if by_pose else _joint_state(prefix, embodiment)
+        if prefix == "" and (by_pose or parts.terminate):
+            action.append(_TERMINATE)
+    if parts.base:
+        action += fields.base_delta()
+        proprio += [] if parts.arms else BASE_POSE
+    return Layout(action=ActionSpace(fields=tuple(action)), proprio=tuple(proprio))
+
+
+def known_action_fields(layout: Layout) -> tuple[ActionField, ...]:
+    """Those of which the policy knows at least one dimension."""
+    return tuple(f for f in layout.action.fields if any(layout.action_mask[layout.action.slices[f.name]]))
+
+
+def _is_solvable(embodiment: Embodiment, arm: Arm) -> bool:
+    kinematics = embodiment.kinematics
+    return kinematics is not None and arm.joints is not None and arm.joints.width == len(kinematics.joints)
+
+
+def _poses(prefix: str) -> list[ActionField]:
+    return [_named(prefix, field) for field in (_POS, _ROT, _GRIPPER)]
+
+
+def _joints(prefix: str, arm: Arm) -> list[ActionField]:
+    assert arm.joints is not None
+    kind, count = arm.joints.kind, arm.joints.width
+    unit = "rad/s" if kind == "joint_vel" else "rad"
+    joints = dataclasses.replace(arm.joints, name=f"{prefix}{kind}_{count}", unit=unit, frame="joint")
+    return [joints, *([_named(prefix, _GRIPPER)] if arm.gripper else [])]
+
+
+def _joint_state(prefix: str, embodiment: Embodiment) -> list[Field]:
+    """What is measured of joints and gripper."""
+    own = [field for field in embodiment.proprio if field.name.startswith(prefix)]
+    state: list[Field] = [
+        fields.joint_state(field.width, prefix=prefix) for field in own if field.name == f"{prefix}joint_pos_{field.width}"
+    ]
+    return state + [_named(prefix, CANONICAL_PROPRIO[2]) for field in own if field.name == f"{prefix}gripper"]
+
+
+def _named(prefix: str, field: _AnyField) -> _AnyField:
+    return dataclasses.replace(field, name=f"{prefix}{field.name}")
