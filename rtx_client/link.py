@@ -240,6 +240,8 @@ class Link:
             return Unauthorized(
                 f"{self._address} refuses this token (HTTP {error.response.status_code}); see `rtx serve --help`"
             )
+        if isinstance(error, InvalidStatus) and error.response.status_code == 503:
+            return ConnectionError(f"{self._address} is not ready yet, or full (HTTP 503): try again in a while")
         if isinstance(error, ssl.SSLCertVerificationError):
             text = f"{self._address} has a certificate that this machine does not trust: {error.verify_message}; see `tls`"
             return ConnectionError(text)

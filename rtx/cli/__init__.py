@@ -20,6 +20,7 @@ from rtx.cli.doctor import add_doctor
 from rtx.cli.drive import add_drive
 from rtx.cli.plan import add_plan
 from rtx.cli.report import add_report
+from rtx.cli.robots import add_robots
 from rtx.cli.serve import add_serve
 from rtx.cli.verbs import names, verb
 from rtx.errors import UserError, WorldError, unknown_name
@@ -92,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     add_drive(verbs)
     _add_ask(verbs)
     add_doctor(verbs)
-    _add_robots(verbs.add_parser("robots", help="the robots rtx knows"))
+    add_robots(verbs.add_parser("robots", help="robots: list, show, describe your own, check it"))
     add_ckpt(verbs.add_parser("ckpt", help="checkpoints: verify, look into, convert, export, teach"))
     return parser
 
@@ -187,6 +188,9 @@ def _add_eval(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="default: CHECKPOINT/eval-SUITE")
     parser.add_argument("--workers", type=int, default=2, help="simulator processes (default: %(default)s)")
     parser.add_argument("--no-baselines", action="store_true", help="play the checkpoint only")
+    parser.add_argument(
+        "--server", metavar="URL", help="play it through this policy server too (the same checkpoint), in place of baselines"
+    )
 
 
 def _eval(args: argparse.Namespace) -> None:
@@ -202,6 +206,7 @@ def _eval(args: argparse.Namespace) -> None:
             episodes_per_cell=args.episodes,
             num_workers=args.workers,
             baselines=not args.no_baselines,
+            server=args.server,
         )
     )
 
@@ -222,25 +227,3 @@ def _ask(args: argparse.Namespace) -> None:
     picture, policy = decode(args.picture.read_bytes()), load_policy(args.checkpoint)
     for question in args.questions:
         print(policy.ask(picture, question), flush=True)
-
-
-# robots
-
-
-def _add_robots(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
-    verb(verbs, "list", _robots_list, "all robots")
-    show = verb(verbs, "show", _robots_show, "one robot: cameras, state, action, limits")
-    show.add_argument("name")
-
-
-def _robots_list(_: argparse.Namespace) -> None:
-    from rtx.robots import catalogue
-
-    print(catalogue.list_text())
-
-
-def _robots_show(args: argparse.Namespace) -> None:
-    from rtx.robots import catalogue
-
-    print(catalogue.show_text(catalogue.find(args.name)))

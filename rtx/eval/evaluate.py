@@ -8,6 +8,7 @@ The first policy is the one in question; the others are what it is compared with
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -73,14 +74,19 @@ def evaluate_checkpoint(
     episodes_per_cell: int | None = None,
     num_workers: int = 2,
     baselines: bool = True,
+    server: str | None = None,
     settings: Settings = STANDARD,
+    make_environment: MakeEnvironment = sim_environment,
 ) -> str:
     """`rtx eval`: a checkpoint against random and untrained on a named suite; writes `out/report.html`, returns what to print.
 
-    Without `arms` the suite is narrowed to those the checkpoint knows.
+    Without `arms` the suite is narrowed to those the checkpoint knows. With `server`, the URL of a policy server with the same
+    checkpoint, what is behind it plays too, on the same seeds, in place of the baselines.
     """
     from rtx.eval.baselines import RandomPolicy, untrained
     from rtx.eval.report import write_report
+    from rtx.eval.served import ServedPolicy, same_outcomes
+    from rtx.serve.auth import read_token
     from rtx.serve.policy import load_policy
 
     whole = find_suite(suite)
@@ -93,12 +99,22 @@ def evaluate_checkpoint(
         )
     chosen = find_suite(suite, arms=arms or known, tasks=tasks, episodes_per_cell=episodes_per_cell)
     policies: dict[str, rollout.Policy] = {"trained": policy}
-    if baselines:
-        policies |= {"untrained": untrained(policy), "random": RandomPolicy(policy.contract)}
-    evaluation = evaluate(policies, chosen, out, num_workers=num_workers, settings=settings)
+    with contextlib.ExitStack() as stack:
+        if server is not None:
+            served = ServedPolicy(server, contract=policy.contract, checkpoint=policy.fingerprint, token=read_token(None))
+            stack.callback(served.close)
+            policies = {"served": served} | policies
+        elif baselines:
+            policies |= {"untrained": untrained(policy), "random": RandomPolicy(policy.contract)}
+        evaluation = evaluate(
+            policies, chosen, out, num_workers=num_workers, settings=settings, make_environment=make_environment
+        )
     metrics = checkpoint / "metrics.jsonl"
     report = write_report(out / "report.html", evaluation=evaluation, training_metrics=metrics if metrics.exists() else None)
-    return summary(evaluation, report)
+    text = summary(evaluation, report)
+    if server is not None:
+        text += "\n" + same_outcomes(evaluation.select("served"), evaluation.select("trained"))
+    return text
 
 
 def summary(evaluation: Evaluation, report: Path) -> str:
