@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -39,6 +39,7 @@ class Moment:
     t: int
 
 
+@runtime_checkable
 class Asker(Protocol):
     """Who is asked: a server, or in tests any function of observations."""
 

@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from rtx.doctor.turned import by_yaw, frames_known, into_tool, out_of_tool, yawed_state
-from rtx.spec import RELATIVE_KINDS, Contract, Layout, Normalizer, field_slices
+from rtx.doctor.turned import Actions, States, by_yaw, frames_known, into_tool, out_of_tool, yawed_state
+from rtx.spec import RELATIVE_KINDS, ActionSpace, Contract, Layout, Normalizer, field_slices
 
-Vectors = Float[np.ndarray, "n d"]
-Answer = Callable[[Float[np.ndarray, "n k a"], Vectors], Vectors]  # answers, recorded state -> as the log would have them
+Answer = Callable[[Float[np.ndarray, "n k a"], States], Actions]  # answers, recorded state -> as the log would have them
 ZOOMS = (0.85, 0.7, 0.55)
 LATENCIES_S = (0.1, 0.2, 0.3, 0.45, 0.6)
 
@@ -43,7 +42,7 @@ class Suspect:
     zoom: float = 1.0
     picture_lag: int = 0
     state_lag: int = 0
-    state: Callable[[Vectors], Vectors] | None = None
+    state: Callable[[States], States] | None = None
     words: Callable[[str], str] | None = None
     answer: Answer | None = None
 
@@ -53,7 +52,7 @@ class Suspect:
         return bool(self.roles or self.redraw) or self.zoom != 1.0
 
 
-def first(answers: Float[np.ndarray, "n k a"], _: Vectors) -> Vectors:
+def first(answers: Float[np.ndarray, "n k a"], _: States) -> Actions:
     """The action that belongs to the frame itself."""
     return answers[:, 0]
 
@@ -63,12 +62,12 @@ NOTHING = Suspect(aspect="", finding="", change="")
 
 def suspects(contract: Contract, robot: str, *, own: Mapping[str, Normalizer]) -> list[Suspect]:
     """Everything worth asking about. `own`: normalizers "action" and "proprio" by the recording's own statistics."""
-    layout = contract.layouts[robot]
-    roles = tuple(role for role in contract.roles if role in contract.embodiments[robot].roles)
+    layout, embodiment = contract.layouts[robot], contract.embodiments[robot]
+    roles = tuple(role for role in contract.roles if role in embodiment.roles)
     return [
-        *_cameras(roles), *_colours(roles), *_crops(), *_mountings(roles), *_grippers(layout), *_frames(layout),
-        *_rates(contract, layout), *_latencies(contract.embodiments[robot].control_hz), *_statistics(contract, robot, own),
-        _words(),
+        *_cameras(roles), *_colours(roles), *_crops(), *_mountings(roles), *_grippers(layout),
+        *_frames(layout, embodiment.action), *_rates(contract, layout), *_latencies(embodiment.control_hz),
+        *_statistics(contract, robot, own), _words(),
     ]  # fmt: skip
 
 
@@ -138,10 +137,10 @@ def _grippers(layout: Layout) -> list[Suspect]:
     if known:
         assert commanded is not None
 
-        def turned_command(answers: np.ndarray, _: Vectors, at: slice = commanded) -> Vectors:
+        def turned_command(answers: np.ndarray, _: States, at: slice = commanded) -> Actions:
             return _turned(answers[:, 0], at)
 
-    def turned_state(state: Vectors) -> Vectors:
+    def turned_state(state: States) -> States:
         assert measured is not None
         return _turned(state, measured)
 
@@ -171,22 +170,23 @@ def _grippers(layout: Layout) -> list[Suspect]:
     return found
 
 
-def _frames(layout: Layout) -> list[Suspect]:
+def _frames(layout: Layout, native: ActionSpace) -> list[Suspect]:
     if not frames_known(layout):
         return []
-    tool = (
-        Suspect(
-            aspect="frame", finding="the commands are in the tool's frame, the robot's file takes them for the base's",
-            change='say frame="tool" for position and rotation of the action in the robot\'s file (or send base-frame ones)',
-            answer=lambda answers, state: into_tool(layout, answers[:, 0], state),
-        ),
-        Suspect(
-            aspect="frame", finding="the commands are in the base's frame, the robot's file takes them for the tool's",
-            change='say frame="base" for position and rotation of the action in the robot\'s file (or send tool-frame ones)',
-            answer=lambda answers, state: out_of_tool(layout, answers[:, 0], state),
-        ),
-    )  # fmt: skip
-    return [*tool, *(_yawed(layout, degrees) for degrees in (90, 180, -90))]
+    in_tool = any(f.kind == "delta_pos" and f.frame == "tool" for f in native.fields)
+    return [_other_frame(layout, in_tool), *(_yawed(layout, degrees) for degrees in (90, 180, -90))]
+
+
+def _other_frame(layout: Layout, in_tool: bool) -> Suspect:
+    """For a hand that points straight down the two ways round look alike, so the file says which one it must be."""
+    said, meant = ("tool", "base") if in_tool else ("base", "tool")
+    turn = out_of_tool if in_tool else into_tool
+    return Suspect(
+        aspect="frame",
+        finding=f"the commands are in the {meant}'s frame, the robot's file takes them for the {said}'s",
+        change=f'say frame="{meant}" for position and rotation of the action in the robot\'s file (or send {said}-frame ones)',
+        answer=lambda answers, state: turn(layout, answers[:, 0], state),
+    )
 
 
 def _yawed(layout: Layout, degrees: int) -> Suspect:
@@ -287,7 +287,7 @@ def _gripper(slices: Mapping[str, slice]) -> slice | None:
     return slices.get("gripper")
 
 
-def _turned(vectors: Vectors, at: slice) -> Vectors:
+def _turned(vectors: Float[np.ndarray, "n d"], at: slice) -> Float[np.ndarray, "n d"]:
     turned = vectors.copy()
     turned[:, at] = 1 - turned[:, at]
     return turned

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from rtx.robots import rotations
 from rtx.spec import Layout, field_slices
 
-Vectors = Float[np.ndarray, "n d"]
+Actions = Float[np.ndarray, "n a"]
+States = Float[np.ndarray, "n p"]
 
 
 def frames_known(layout: Layout) -> bool:
@@ -17,22 +18,22 @@ def frames_known(layout: Layout) -> bool:
     return {"delta_pos", "delta_rot", "eef_pos", "eef_rot"} <= have and all(layout.proprio_mask)
 
 
-def into_tool(layout: Layout, action: Vectors, state: Vectors) -> Vectors:
+def into_tool(layout: Layout, action: Actions, state: States) -> Actions:
     """Base-frame deltas `action [n, a]` in the frame of the tool of `state [n, p]`: R^T d, R^T R_d R."""
     return _turned(layout, action, rotations.transpose(_tool(layout, state)))
 
 
-def out_of_tool(layout: Layout, action: Vectors, state: Vectors) -> Vectors:
+def out_of_tool(layout: Layout, action: Actions, state: States) -> Actions:
     """Inverse of `into_tool`: R d, R R_d R^T."""
     return _turned(layout, action, _tool(layout, state))
 
 
-def by_yaw(layout: Layout, action: Vectors, turn_rad: float) -> Vectors:
+def by_yaw(layout: Layout, action: Actions, turn_rad: float) -> Actions:
     """Deltas as seen from a base whose vectors are turned by `turn_rad` about z."""
     return _turned(layout, action, _about_z(turn_rad))
 
 
-def yawed_state(layout: Layout, state: Vectors, turn_rad: float) -> Vectors:
+def yawed_state(layout: Layout, state: States, turn_rad: float) -> States:
     """Poses as seen from a base whose vectors are turned by `turn_rad` about z."""
     turn, at, turned = _about_z(turn_rad), field_slices(layout.proprio), state.copy()
     turned[:, at["eef_pos"]] = state[:, at["eef_pos"]] @ turn.T
@@ -40,7 +41,7 @@ def yawed_state(layout: Layout, state: Vectors, turn_rad: float) -> Vectors:
     return turned
 
 
-def _turned(layout: Layout, action: Vectors, turn: np.ndarray) -> Vectors:
+def _turned(layout: Layout, action: Actions, turn: np.ndarray) -> Actions:
     """v -> T v, R -> T R T^-1; `turn` [3, 3] or [n, 3, 3]."""
     at, turned = layout.action.slices, action.copy()
     turned[:, at["delta_pos"]] = (turn @ action[:, at["delta_pos"], None])[..., 0]
@@ -49,7 +50,7 @@ def _turned(layout: Layout, action: Vectors, turn: np.ndarray) -> Vectors:
     return turned
 
 
-def _tool(layout: Layout, state: Vectors) -> np.ndarray:
+def _tool(layout: Layout, state: States) -> np.ndarray:
     return rotations.to_matrix(state[:, field_slices(layout.proprio)["eef_rot"]], "rot6d")
 
 
