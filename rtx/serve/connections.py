@@ -93,7 +93,7 @@ class _Robot:
         try:
             message = unpack(data)
             id, openpi = messages.request_id(message), is_openpi(message)
-            if isinstance(message, dict) and message.get("type") == "hello":
+            if messages.kind_of(message) == "hello":
                 self._start(self._send(pack(self._greet(message))))
                 self._counted("websocket", "ok")
                 return

@@ -134,13 +134,20 @@ def _first_difference(fields: Sequence[Mapping[str, Any]], wanted: Sequence[Mapp
         return f"the robot has fields {got[:20]}, the policy {names}"
     for field, other in zip(fields, wanted, strict=True):
         for key in ("width", "unit", "rotation"):
-            if key in field and field[key] != other[key]:
+            if key in field and not (type(field[key]) is type(other[key]) and field[key] == other[key]):
                 return f"field {other['name']!r} has {key} {str(field[key])[:40]} at the robot, {other[key]} in the policy"
     return ""
 
 
 def welcome(robot: str, *, id: int | str | None) -> dict[str, Any]:
     return {"type": "welcome", "id": id, "robot": robot}
+
+
+def kind_of(message: Any) -> str | None:
+    """The `type` of a message, None for what has none; "" for one that is no text."""
+    if not isinstance(message, dict) or "type" not in message:
+        return None
+    return message["type"] if isinstance(message["type"], str) else ""
 
 
 def request_id(message: Any) -> int | str | None:
@@ -155,8 +162,8 @@ def _is_short(value: Any) -> bool:
 
 def request(message: Any) -> Request:
     """Raises WireError for a message that is not built as it should be, UserError (from `Observation`) for odd contents."""
-    if not isinstance(message, dict) or message.get("type") != "act":
-        kind = message.get("type") if isinstance(message, dict) else type(message).__name__
+    if not isinstance(message, dict) or kind_of(message) != "act":
+        kind = kind_of(message) if isinstance(message, dict) else type(message).__name__
         raise WireError(f"message of type {str(kind)[:40]!r}; expected a map with type 'act'")
     if missing := [key for key in _REQUIRED if key not in message]:
         raise WireError(f"message 'act' lacks {', '.join(missing)}")
@@ -249,6 +256,8 @@ def _array(value: Any, what: str, *, kinds: str) -> np.ndarray:
 
 def _frames(value: Any, role: str) -> np.ndarray:
     image = _array(value, f"image {role!r}", kinds="u")
+    if image.ndim not in (3, 4):
+        raise WireError(f"image {role!r} has shape {list(image.shape)}; expected [h, w, 3] or [t, h, w, 3]")
     return image[None] if image.ndim == 3 else image
 
 

@@ -115,11 +115,12 @@ def _flat(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
 
 
 def _robot(found: Mapping[str, Any], names: Names, contract: Contract) -> str:
-    said = found.get("unnorm_key") or found.get("robot") or names.robot
+    given = [found[key] for key in ("unnorm_key", "robot") if found.get(key) is not None]
+    said = given[0] if given else names.robot
     movable = [name for name in contract.embodiments if contract.action_mask(name).any()]
-    if not said and len(movable) == 1:
+    if not given and not names.robot and len(movable) == 1:
         return movable[0]
-    if not said:
+    if not given and not names.robot:
         raise UserError(
             f"this policy moves several robots: {', '.join(movable)}; say which as 'unnorm_key' or 'robot', or start the "
             'server with --names and a file that says "robot"'

@@ -188,6 +188,7 @@ _RECORDS = '''"""What `rtx serve --record` wrote into this folder, as data sets 
     rtx data prepare served_NAME THIS_FOLDER PREPARED --records THIS_FOLDER/records.py
 """
 
+import json
 from pathlib import Path
 
 from rtx.data.record import DatasetRecord, ImageKey
