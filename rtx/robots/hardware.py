@@ -71,9 +71,11 @@ _VIPER_JOINTS = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "w
 _UR_JOINTS = (
     "shoulder_pan_joint", "shoulder_lift_joint", "elbow_joint", "wrist_1_joint", "wrist_2_joint", "wrist_3_joint",
 )  # fmt: skip
+# Gripper down, in front. The start pose of Interbotix's and ALOHA's software is close to a singularity of the wrist.
+_VIPER_HOME = (0.0, -0.4, 0.6, 0.0, 1.0, 0.0)
 _VIPER = _arm(
     0.75, "robosuite:VX300S", tuple(f"right/{joint}" for joint in _VIPER_JOINTS), tip="right/gripper", base="right_arm_mount",
-    home=(0.0, -0.96, 1.16, 0.0, -0.3, 0.0), velocity=(3.1416,) * 6,
+    home=_VIPER_HOME, velocity=(3.1416,) * 6,
     low=(-3.1416, -1.85, -1.7628, -3.1416, -1.8675, -3.1416), high=(3.1416, 1.2566, 1.6057, 3.1416, 2.234, 3.1416),
     joint_source="angles from robosuite:VX300S, speeds from Interbotix's URDF",
 )  # fmt: skip
@@ -158,7 +160,7 @@ HARDWARE: Mapping[str, Hardware] = {
     "wheeled_base": Hardware(reach_m=1.0, description="none: wheels only"),
     "widowx_250": _arm(
         0.65, "robot_descriptions:widow_mj_description", _VIPER_JOINTS, tip="wx250s/gripper_link", base="wx250s/base_link",
-        home=(0.0, -0.96, 1.16, 0.0, -0.3, 0.0), velocity=(3.1416,) * 6,
+        home=_VIPER_HOME, velocity=(3.1416,) * 6,
         low=(-3.1416, -1.885, -2.1468, -3.1416, -1.7453, -3.1416), high=(3.1416, 1.9897, 1.6057, 3.1416, 2.1468, 3.1416),
         joint_source="angles from robot_descriptions:widow_mj_description, speeds from Interbotix's URDF",
     ),
