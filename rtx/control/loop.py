@@ -109,6 +109,7 @@ def drive(
     trace, stops, number, executed = Trace(hz), list[str](), 0, 0
     period_ns, periods = round(1e9 / hz), 0
     robot.arm()
+    clock.sleep_until(clock.now_ns() + period_ns)  # arming holds for one period
     next_ns = start_ns = clock.now_ns()
     status = robot.status()
     try:
