@@ -37,6 +37,12 @@ def then(first: Twist, second: Twist) -> Twist:
     return _joined(_plane(first) + turned, first[..., 2] + second[..., 2])
 
 
+def between(first: Twist, second: Twist) -> Twist:
+    """`second` as seen from `first`: then(first, between(first, second)) is second."""
+    turned = np.exp(-1j * first[..., 2]) * (_plane(second) - _plane(first))
+    return _joined(turned, second[..., 2] - first[..., 2])
+
+
 def pose_of(fields: Sequence[ActionField], values: Mapping[str, np.ndarray], period_s: float) -> Twist:
     """Where a base's command brings it in one period: `[..., 3]`."""
     motion = _motion(fields, values, period_s)
