@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from rtx.errors import UserError, WorldError
 
 if TYPE_CHECKING:
     from rtx.control.guard import Status
-    from rtx.spec import Embodiment
 
 TOKEN = "RTX_TOKEN"  # environment variable: a token on a command line is in every process list
 
@@ -30,7 +29,7 @@ def add_drive(verbs: Verbs) -> None:
     parser.add_argument("--policy-robot", metavar="NAME", help="what the policy calls this robot (default: the robot's name)")
     parser.add_argument("--execution", default="prefetch", help="receding, ensemble or prefetch (default: %(default)s)")
     parser.add_argument("--replan", type=int, default=2, help="actions of each answer to execute (default: %(default)s)")
-    parser.add_argument("--hz", type=float, help="control rate, if it is not the robot file's; the policy must have the same")
+    parser.add_argument("--hz", type=float, help="the robot's rate, if not its file's; actions are resampled")
     parser.add_argument("--seconds", type=float, help="default: until Ctrl-C")
     parser.add_argument("--obey-terminate", action="store_true", help="end when the policy says that it is done")
     parser.add_argument("--record", type=Path, metavar="FOLDER", help="refusals, what was measured and sent, a report")
@@ -58,18 +57,20 @@ def _drive(args: argparse.Namespace) -> None:
     from rtx_client import Client
 
     embodiment = catalogue.find(args.robot)
-    name = args.policy_robot or embodiment.name
-    hz = args.hz or embodiment.control_hz
+    if args.hz is not None:
+        embodiment = dataclasses.replace(embodiment, control_hz=args.hz)
+    name, hz = args.policy_robot or embodiment.name, embodiment.control_hz
     settings = GuardSettings(limits_off=args.limits_off)
     make_driver = functools.partial(open_driver, args.driver, embodiment, cameras=_cameras(args.camera))
     make_driver()  # what is wrong with its name is said before a server is asked
     with _connected(Client, args.url, args.token or os.environ.get(TOKEN), name) as client:
         layout, statistics = promised(client.hello, name)
         said = client.hello["robots"][name]
-        _must_fit(embodiment, said, hz)
+        if missing := [role for role in said["cameras"] if role not in embodiment.roles]:
+            raise UserError(f"the policy looks at {', '.join(missing)}; {embodiment.name!r} has {', '.join(embodiment.roles)}")
         make_adapter = functools.partial(Adapter, embodiment, layout)
         adapter, executor = make_adapter(), make_executor(args.execution, space=layout.action, replan=args.replan)
-        limits = limits_of(embodiment, statistics, layout=layout)
+        limits = limits_of(embodiment, statistics, layout=layout, data_hz=said["control_hz"])
         setup = GuardSetup(
             driver=make_driver, adapter=make_adapter, limits=limits, layout=layout, settings=settings,
             log=args.record and args.record / "guard.jsonl", e_stop=args.record and args.record / "e-stop",
@@ -79,7 +80,8 @@ def _drive(args: argparse.Namespace) -> None:
             print(f"guard: process {robot.pid}; kill -USR1 {robot.pid} stops the robot", file=sys.stderr, flush=True)
             timeout_s = client.hello["chunk"] / said["control_hz"]
             asker = ServerAsker(
-                client, adapter, robot=name, roles=said["cameras"], instruction=args.instruction, timeout_s=timeout_s
+                client, adapter, robot=name, roles=said["cameras"], instruction=args.instruction, timeout_s=timeout_s,
+                layout=layout, hz=hz,
             )  # fmt: skip
             report = drive(
                 robot, asker, executor, adapter, hz=hz, seconds=args.seconds, on_stopped=_ask_person,
@@ -101,18 +103,6 @@ def _connected(client: Any, url: str, token: str | None, robot: str) -> Any:
         raise UserError(str(error)) from error
     except ValueError as error:
         raise UserError(f"{url!r} is no address of a policy server: {error}") from error
-
-
-def _must_fit(embodiment: Embodiment, said: Mapping[str, Any], hz: float) -> None:
-    if missing := [role for role in said["cameras"] if role not in embodiment.roles]:
-        raise UserError(
-            f"the policy looks at {', '.join(missing)}; robot {embodiment.name!r} has {', '.join(embodiment.roles)}"
-        )
-    if abs(hz - said["control_hz"]) > 1e-6 * hz or abs(hz - embodiment.control_hz) > 1e-6 * hz:
-        raise UserError(
-            f"the robot file says {embodiment.control_hz:g} Hz, the drive {hz:g} Hz and the policy {said['control_hz']:g} Hz; "
-            "an action of another rate moves too far or too little: give the robot file the policy's rate"
-        )
 
 
 def _cameras(texts: list[str]) -> dict[str, str]:

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from rtx.control.judge import Converts
 from rtx.drivers.driver import RobotState
 from rtx.errors import UserError, WorldError
-from rtx.spec import ActionChunk, Layout, Statistics
+from rtx.robots.rates import resample, resample_chunk
+from rtx.spec import CANONICAL, ActionChunk, Layout, Statistics, field_slices
 from rtx.typed_json import from_json
 from rtx_client.client import Client
 from rtx_client.errors import Hold, PolicyError
@@ -46,9 +47,14 @@ class ServerAsker:
 
     def __init__(
         self, client: Client, adapter: Converts, *, robot: str, roles: Sequence[str], instruction: str, timeout_s: float,
-        clock_s: Callable[[], float] = time.monotonic,
+        layout: Layout = CANONICAL, hz: float | None = None, clock_s: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """`timeout_s`: after so long an answer is of no use; the length of a chunk is right."""
+        """`timeout_s`: after so long an answer is of no use; the length of a chunk is right.
+
+        `hz`: the robot's rate, if it is not the policy's: chunks are resampled along their path (`rtx.robots.rates`).
+        """
+        self._layout, self._hz = layout, hz
+        self._policy_hz = float(client.hello["robots"][robot]["control_hz"])
         self._client, self._adapter, self._robot, self._roles = client, adapter, robot, tuple(roles)
         self._instruction, self._timeout_s, self._clock_s = instruction, timeout_s, clock_s
         self._counts: Counter[str] = Counter()
@@ -72,13 +78,17 @@ class ServerAsker:
             raise WorldError(
                 f"the policy looks at {', '.join(missing)}, the robot shows {', '.join(state.images) or 'nothing'}"
             )
-        extra: dict[str, Any] = {"committed": committed.astype(np.float32)} if len(committed) else {}
+        proprio = np.asarray(self._adapter.proprio(state.proprio), np.float32)
+        self._start = _targets(proprio, self._layout)
+        if (promise := self._at_policy_rate(committed)) is None:
+            extra: dict[str, Any] = {}
+        else:
+            extra = {"committed": promise.astype(np.float32)}
         try:
             self._client.ask(
                 images={role: state.images[role] for role in self._roles},
-                proprio=np.asarray(self._adapter.proprio(state.proprio), np.float32),
-                instruction=self._instruction, robot=self._robot, stamp_ns=state.stamp_ns, episode=self._episode,
-                timeout_s=self._timeout_s, **extra,
+                proprio=proprio, instruction=self._instruction, robot=self._robot, stamp_ns=state.stamp_ns,
+                episode=self._episode, timeout_s=self._timeout_s, **extra,
             )  # fmt: skip
             self._until_s = self._clock_s() + self._timeout_s
         except PolicyError as error:
@@ -103,16 +113,36 @@ class ServerAsker:
         if actions.stamp_ns < self._not_before_ns:
             self._counts["before_stop"] += 1
             return None
-        return ActionChunk(
+        chunk = ActionChunk(
             actions=np.asarray(actions.actions, np.float32), names=tuple(actions.names), control_hz=actions.control_hz,
             stamp_ns=actions.stamp_ns, valid_until_ns=actions.valid_until_ns,
         )  # fmt: skip
+        if self._hz is None or self._hz == chunk.control_hz:
+            return chunk
+        return resample_chunk(chunk, self._layout.action, self._hz, start=self._start)
+
+    def _at_policy_rate(self, committed: np.ndarray) -> np.ndarray | None:
+        """Whole actions of the policy's only; None where there is none."""
+        if self._hz is not None and self._hz != self._policy_hz and len(committed):
+            whole = int(len(committed) * self._policy_hz / self._hz + 1e-9)
+            space = self._layout.action
+            committed = resample(committed, space, from_hz=self._hz, to_hz=self._policy_hz, start=self._start)[:whole]
+        return committed if len(committed) else None
 
     def _trouble(self, error: PolicyError) -> None:
         self._until_s = None
         self._counts[error.code] += 1
         if not isinstance(error, Hold):
             raise WorldError(f"the policy server refuses: {error}") from error
+
+
+def _targets(proprio: np.ndarray, layout: Layout) -> np.ndarray:
+    """Where the action's absolute joint targets are now, `[a]`; 0 for all else."""
+    start, at, measured = np.zeros(layout.action.width), layout.action.slices, field_slices(layout.proprio)
+    for field in layout.action.fields:
+        if field.kind == "joint_pos" and field.name in measured:
+            start[at[field.name]] = proprio[measured[field.name]]
+    return start
 
 
 def promised(hello: Mapping[str, Any], robot: str) -> tuple[Layout, Statistics]:

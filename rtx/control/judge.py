@@ -38,6 +38,8 @@ _RADIANS: Mapping[str, float] = {"rad": 1.0, "deg": np.pi / 180, "m": 1.0, "rad/
 class Converts(Protocol):
     """What the guard needs of an adapter (`rtx.robots.adapter`)."""
 
+    def reset(self, *, proprio_native: Any) -> None: ...
+
     def to_native(self, action: Any, *, proprio_native: Any) -> np.ndarray: ...
 
     def to_canonical(self, native: Any, *, proprio_native: Any) -> np.ndarray: ...
@@ -119,6 +121,7 @@ class Judge:
 
         Raises UserError for a state that is not finite or does not fit the embodiment.
         """
+        self._adapter.reset(proprio_native=proprio)
         measured = self._adapter.proprio(proprio)
         fields = self._layout.proprio
         at = field_slices(fields)

@@ -24,10 +24,13 @@ _CONSTANT = 1e-6
 _JOINTS = ("joint_pos", "joint_delta", "joint_vel")
 
 
-def limits_of(embodiment: Embodiment, statistics: Statistics, *, layout: Layout = CANONICAL) -> Limits:
+def limits_of(
+    embodiment: Embodiment, statistics: Statistics, *, layout: Layout = CANONICAL, data_hz: float | None = None
+) -> Limits:
     """The intersection of `embodiment.limits` with the data that a checkpoint was trained on.
 
-    `statistics` and `layout` are the checkpoint's (`Contract`) for this robot. Raises UserError where the two do not meet:
+    `statistics` and `layout` are the checkpoint's (`Contract`) for this robot, `data_hz` the rate of its actions if it is
+    not the robot's own. Raises UserError where the two do not meet:
     then the robot stands elsewhere, or its frame or units are others than the data's.
     """
     own = embodiment.limits
@@ -45,14 +48,16 @@ def limits_of(embodiment: Embodiment, statistics: Statistics, *, layout: Layout 
             f"robot {embodiment.name!r} and the data of this checkpoint have no place in common: {'; '.join(problems)}; "
             "check the base frame and units of the robot's state, and that this is the robot the policy was trained for"
         )
-    step_m = min(own.max_step_m, seen.longest("delta_pos", own.max_step_m))
-    speeds = seen.joint_steps() * embodiment.control_hz
+    hz = data_hz or embodiment.control_hz
+    share = hz / embodiment.control_hz  # of one of the data's steps that is done in one of the robot's
+    step_m = min(own.max_step_m, share * seen.longest("delta_pos", own.max_step_m / share))
+    speeds = seen.joint_steps() * hz
     return dataclasses.replace(
         own,
         workspace_low_m=tuple(box_low.tolist()),
         workspace_high_m=tuple(box_high.tolist()),
         max_step_m=step_m,
-        max_step_rad=min(own.max_step_rad, seen.longest("delta_rot", own.max_step_rad)),
+        max_step_rad=min(own.max_step_rad, share * seen.longest("delta_rot", own.max_step_rad / share)),
         max_velocity_m_s=min(own.max_velocity_m_s, step_m * embodiment.control_hz),
         joint_low_rad=tuple(joint_low.tolist()),
         joint_high_rad=tuple(joint_high.tolist()),
