@@ -14,14 +14,16 @@ from rtx.errors import UserError
 from rtx.robots.adapter import make_adapter
 from rtx.robots.dry_run import try_kinematics
 from rtx.robots.findings import Finding, Report, note, problem
+from rtx.robots.units import METRES, RADIANS
 from rtx.spec import ActionField, Camera, Embodiment, Field, Limits
 
+_LENGTHS, _ANGLES = tuple(METRES), tuple(RADIANS)
+_SPEEDS, _TURN_SPEEDS = tuple(f"{unit}/s" for unit in METRES), tuple(f"{unit}/s" for unit in RADIANS)
 _UNITS: dict[str, tuple[str, ...]] = {
-    "delta_pos": ("m", "dm", "cm", "mm"), "abs_pos": ("m", "dm", "cm", "mm"),
-    "delta_rot": ("rad", "deg"), "abs_rot": ("rad", "deg"),
-    "joint_pos": ("rad", "deg"), "joint_delta": ("rad", "deg"), "joint_vel": ("rad/s", "deg/s"),
-    "base_delta_pos": ("m", "cm", "mm"), "base_delta_rot": ("rad", "deg"), "base_vel": ("m/s", "rad/s"),
-    "gripper": ("1", "percent", "m", "cm", "mm", "rad", "deg"), "terminate": ("1",),
+    "delta_pos": (*_LENGTHS, *_SPEEDS), "abs_pos": _LENGTHS, "delta_rot": (*_ANGLES, *_TURN_SPEEDS), "abs_rot": _ANGLES,
+    "joint_pos": _ANGLES, "joint_delta": _ANGLES, "joint_vel": _TURN_SPEEDS,
+    "base_delta_pos": _LENGTHS, "base_delta_rot": _ANGLES, "base_vel": (*_SPEEDS, *_TURN_SPEEDS),
+    "gripper": ("1", "percent", *_LENGTHS, *_ANGLES), "terminate": ("1",),
 }  # fmt: skip
 _FRAMES: dict[str, tuple[str, ...]] = {
     "delta_pos": ("base", "tool"), "delta_rot": ("base", "tool"), "abs_pos": ("base",), "abs_rot": ("base",),

@@ -129,17 +129,17 @@ HARDWARE: Mapping[str, Hardware] = {
         joint_source="angles from robosuite:Sawyer, speeds from Rethink's URDF",
     ),
     "so100": _arm(
-        0.41, "robot_descriptions:so_arm100_mj_description", ("Rotation", "Pitch", "Elbow", "Wrist_Pitch", "Wrist_Roll"),
+        0.44, "robot_descriptions:so_arm100_mj_description", ("Rotation", "Pitch", "Elbow", "Wrist_Pitch", "Wrist_Roll"),
         tip="Fixed_Jaw", base="Base", home=(0.0, -1.5708, 1.5708, 1.5708, -1.5708),
         low=(-2.2, -3.1416, 0.0, -2.0, -3.1416), high=(2.2, 0.2, 3.1416, 1.8, 3.1416),
         joint_source="angles from robot_descriptions:so_arm100_mj_description, whose zeros are its own: LeRobot's calibration "
-        "has them elsewhere; reach added up from its links; no speeds published",
+        "has them elsewhere; reach added up from its links, from the first axis; no speeds published",
     ),
     "so101": _arm(
-        0.41, "robot_descriptions:so_arm101_mj_description", _SO_JOINTS, tip="gripperframe", base="base", home=(0.0,) * 5,
+        0.44, "robot_descriptions:so_arm101_mj_description", _SO_JOINTS, tip="gripperframe", base="base", home=(0.0,) * 5,
         low=(-1.9199, -1.7453, -1.69, -1.6581, -2.7438), high=(1.9199, 1.7453, 1.69, 1.6581, 2.8412),
         joint_source="angles from robot_descriptions:so_arm101_mj_description, whose zeros are those of LeRobot's calibration; "
-        "reach added up from its links; no speeds published",
+        "reach added up from its links, from the first axis; no speeds published",
     ),
     "spot": Hardware(reach_m=0.98, description="robot_descriptions:spot_mj_description, its arm a variant"),
     "stretch": Hardware(

@@ -94,7 +94,7 @@ def test_a_right_record_has_no_problems_and_goes_wherever_it_is_sent(robot):
         (with_kinematics(source="robosuite:pandda"), "kinematics", "did you mean 'panda'"),
         (stretched(), "kinematics.home", "+z (unreachable"),
         (dataclasses.replace(FRANKA_DROID, control_hz=0.01), "control_hz", "Is this a period?"),
-        (with_action(fields.abs_pos("inch"), ROT, GRIPPER), "action.abs_pos", "unit 'inch'; expected m, dm, cm, mm"),
+        (with_action(fields.abs_pos("inch"), ROT, GRIPPER), "action.abs_pos", "unit 'inch'; expected m, cm, mm"),
         (with_action(fields.abs_pos(frame="tool"), ROT, GRIPPER), "action.abs_pos", "frame 'tool'; a abs_pos is in base"),
         (with_action(POS, fields.abs_rot("rpy", "m"), GRIPPER), "action.abs_rot", "unit 'm'; expected rad, deg"),
         (with_action(POS, ROT, dataclasses.replace(GRIPPER, opened=85.0)), "action.gripper", "are not within low 0 .. high 1"),
