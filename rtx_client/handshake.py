@@ -47,9 +47,16 @@ def check(hello: Mapping[str, Any], robot: str | None, expects: Mapping[str, Any
 
 
 def check_again(before: Mapping[str, Any], hello: Mapping[str, Any], robot: str | None) -> None:
-    """After a reconnect: raises Mismatch where another policy now promises something else for a robot than `before` did."""
+    """After a reconnect: raises Mismatch where another policy now promises something else for a robot than `before` did.
+
+    What a robot was set up with, such as limits from the policy's statistics, came from the first promise.
+    """
     for name in before["robots"] if robot is None else [robot]:
-        check(hello, name, before["robots"].get(name, {}))
+        promise = before["robots"].get(name, {})
+        check(hello, name, promise)
+        changed = [key for key, value in promise.items() if hello["robots"][name].get(key) != value]
+        if changed:
+            raise Mismatch(f"the policy for {name} is another since the restart: {', '.join(changed)} changed; set up anew")
 
 
 def _robot_differences(offered: Mapping[str, Any], expects: Mapping[str, Any]) -> list[str]:

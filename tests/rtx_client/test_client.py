@@ -277,14 +277,22 @@ def test_what_fits_is_taken():
         assert act(client, value=1.0).actions[0, 0] == 1.0
 
 
-def test_another_policy_after_a_restart_moves_nothing():
-    changed = {**HELLO, "robots": {"arm": {**ARM, "control_hz": 20.0}}}
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"control_hz": 20.0}, r"control_hz: this robot runs at 5\.0, the policy's at 20\.0"),
+        ({"statistics": {"q99": [2.0]}}, "the policy for arm is another since the restart: statistics changed"),
+    ],
+)
+def test_another_policy_after_a_restart_moves_nothing(change, difference):
+    first = {**ARM, "statistics": {"q99": [1.0]}}
     with contextlib.ExitStack() as stack:
-        with speaking(echo) as url:
+        with speaking(echo, hello={**HELLO, "robots": {"arm": first}}) as url:
             client = stack.enter_context(client_of(url))
+        changed = {**HELLO, "robots": {"arm": {**first, **change}}}
         stack.enter_context(speaking(echo, hello=changed, port=int(url.rsplit(":", 1)[1])))
         until(lambda: isinstance(client._error, Mismatch))
-        with pytest.raises(Mismatch, match=r"control_hz: this robot runs at 5\.0, the policy's at 20\.0"):
+        with pytest.raises(Mismatch, match=difference):
             act(client)
 
 
