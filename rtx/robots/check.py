@@ -14,6 +14,7 @@ from rtx.errors import UserError
 from rtx.robots.adapter import make_adapter
 from rtx.robots.dry_run import try_kinematics
 from rtx.robots.findings import Finding, Report, note, problem
+from rtx.robots.grippers import GRIPPER_UNITS
 from rtx.robots.units import METRES, RADIANS
 from rtx.spec import ActionField, Camera, Embodiment, Field, Limits
 
@@ -23,7 +24,7 @@ _UNITS: dict[str, tuple[str, ...]] = {
     "delta_pos": (*_LENGTHS, *_SPEEDS), "abs_pos": _LENGTHS, "delta_rot": (*_ANGLES, *_TURN_SPEEDS), "abs_rot": _ANGLES,
     "joint_pos": _ANGLES, "joint_delta": _ANGLES, "joint_vel": _TURN_SPEEDS,
     "base_delta_pos": _LENGTHS, "base_delta_rot": _ANGLES, "base_vel": (*_SPEEDS, *_TURN_SPEEDS),
-    "gripper": ("1", "percent", *_LENGTHS, *_ANGLES), "terminate": ("1",),
+    "gripper": GRIPPER_UNITS, "terminate": ("1",),
 }  # fmt: skip
 _FRAMES: dict[str, tuple[str, ...]] = {
     "delta_pos": ("base", "tool"), "delta_rot": ("base", "tool"), "abs_pos": ("base",), "abs_rot": ("base",),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
+import sys
 import traceback
+import types
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from rtx.errors import UserError
@@ -24,12 +26,13 @@ def load_robot(path: Path) -> Embodiment:
     Raises UserError naming the line for a file that does not run, and for one without a ROBOT.
     """
     path = Path(path).expanduser().absolute()
-    spec = importlib.util.spec_from_file_location(f"rtx_robot_{path.stem}", path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    if not path.is_file():
         raise UserError(f"no Python file at {path}; {_HINT}")
-    module = importlib.util.module_from_spec(spec)
+    loader = _Fresh(f"rtx_robot_{path.stem}", str(path))
+    module = types.ModuleType(loader.name)
+    sys.modules[loader.name] = module  # dataclasses of the file look their module up
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except SyntaxError as error:
         raise UserError(f"{error.filename or path}, line {error.lineno}: {error.msg}: {(error.text or '').strip()}") from error
     except Exception as error:
@@ -40,6 +43,13 @@ def load_robot(path: Path) -> Embodiment:
         there = "nothing of that name" if robot is None else f"ROBOT is a {type(robot).__name__}"
         raise UserError(f"{path} must define ROBOT = Embodiment(...) at its top level; it has {there}. {_HINT}")
     return dataclasses.replace(robot, kinematics=_beside(robot.kinematics, path.parent))
+
+
+class _Fresh(SourceFileLoader):
+    """Reads the file itself: Python's cached bytecode is taken by whole seconds, and may hold limits edited since."""
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def _line(error: Exception, path: Path) -> str:

@@ -11,7 +11,7 @@ from rtx.robots.droid import FRANKA_DROID, FRANKA_DROID_JOINTS
 from rtx.robots.so_arms import SO_101
 from rtx.robots.starter import starter_text
 from rtx.robots.user_file import load_robot
-from rtx.spec import ActionSpace, Camera, Field
+from rtx.spec import ActionSpace, Camera, Field, Kinematics
 
 FIRST_JOINTS = """
 <mujoco>
@@ -160,6 +160,37 @@ def test_a_description_of_ones_own_lies_beside_the_file(tmp_path):
     assert finding.text.startswith("2 joints cannot hold every pose")
     sideways = next(move for move in report.moves if move.name == "+y")  # 0.2 m ahead of the lift, so the turn takes it there
     assert sideways.reached > 0.05
+
+
+URDF = """
+<robot name="two">
+  <link name="base_link"/>
+  <link name="upper"/>
+  <link name="lower"/>
+  <link name="tool0"/>
+  <joint name="turn" type="revolute">
+    <parent link="base_link"/><child link="upper"/><origin xyz="0 0 0.2"/><axis xyz="0 0 1"/>
+    <limit lower="-3" upper="3" velocity="2" effort="1"/>
+  </joint>
+  <joint name="lift" type="revolute">
+    <parent link="upper"/><child link="lower"/><origin xyz="0.3 0 0"/><axis xyz="0 1 0"/>
+    <limit lower="-2" upper="2" velocity="2" effort="1"/>
+  </joint>
+  <joint name="flange" type="fixed"><parent link="lower"/><child link="tool0"/><origin xyz="0.2 0 0"/></joint>
+</robot>
+"""
+
+
+def test_a_urdf_will_do_and_its_ranges_count(tmp_path):
+    (tmp_path / "arm.urdf").write_text(URDF)
+    own = Kinematics(
+        source=f"file:{tmp_path / 'arm.urdf'}", joints=("turn", "lift"), tip="tool0", base="base_link", home=(0.0, 0.3)
+    )
+    limits = dataclasses.replace(
+        FRANKA_DROID.limits, joint_low_rad=(-3.0, -2.5), joint_high_rad=(3.0, 2.0), max_joint_velocity_rad_s=()
+    )
+    (finding,) = check_robot(dataclasses.replace(FRANKA_DROID, kinematics=own, limits=limits)).problems
+    assert finding.text.startswith("lift: -2.5 .. 2 rad reach beyond the description's -2 .. 2")
 
 
 def test_a_problem_names_the_line_of_the_file(tmp_path):

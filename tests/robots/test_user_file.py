@@ -1,5 +1,7 @@
 """A user's robot file: what loads, and how an error names its line."""
 
+import os
+
 import pytest
 
 from rtx.errors import UserError
@@ -53,3 +55,19 @@ def test_a_missing_file_and_an_unknown_name_say_what_to_do(tmp_path):
         catalogue.find(str(tmp_path / "nothing.py"))
     with pytest.raises(UserError, match="did you mean 'jaco_play'"):
         catalogue.find("jaco_plai")
+
+
+def test_an_edit_counts_at_once(tmp_path):
+    """Within the same second and of the same length: bytecode cached by Python would be taken for it."""
+    path = written(tmp_path, MINE)
+    os.utime(path, (1e9, 1e9))
+    assert load_robot(path).name == "mine"
+    path.write_text(MINE.replace("mine", "ours"))
+    os.utime(path, (1e9, 1e9))
+    assert load_robot(path).name == "ours"
+
+
+def test_a_file_may_have_dataclasses_of_its_own(tmp_path):
+    own = "from __future__ import annotations\n@dataclasses.dataclass\nclass Own:\n    width: int = 3\n"
+    text = own.replace("annotations\n", "annotations\nimport dataclasses\n") + MINE
+    assert load_robot(written(tmp_path, text)).name == "mine"
