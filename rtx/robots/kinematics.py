@@ -115,10 +115,13 @@ class ArmKinematics:
         return rows[:, self.at]
 
     def manipulability(self, joints: ArrayLike) -> float:
-        """Smallest singular value (m) of the Jacobian, turns weighted by `TURN_WEIGHT_M`: 0 in a singularity."""
+        """Smallest singular value (m) of the Jacobian, turns weighted by `TURN_WEIGHT_M`: 0 in a singularity.
+
+        Of an arm with fewer than six joints it is that of the motions it has.
+        """
         self._put(self._checked(joints))
         weighted = self.jacobian() * np.repeat([1.0, TURN_WEIGHT_M], 3)[:, None]
-        return float(np.linalg.svd(weighted, compute_uv=False)[-1]) if self.num_joints >= 6 else 0.0
+        return float(np.linalg.svd(weighted, compute_uv=False)[-1])
 
     def solve(
         self, position: Float[np.ndarray, 3], rotation: Float[np.ndarray, "3 3"], *, start: ArrayLike, period_s: float
@@ -130,7 +133,7 @@ class ArmKinematics:
         q0, target = self._checked(start), Pose(np.asarray(position, np.float64), np.asarray(rotation, np.float64))
         low, high = np.minimum(self.lowest, q0), np.maximum(self.highest, q0)
         sigma = self.manipulability(q0)
-        share = float(np.clip(sigma / SINGULAR_BELOW, _SLOWEST, 1.0)) if self.num_joints >= 6 else 1.0
+        share = float(np.clip(sigma / SINGULAR_BELOW, _SLOWEST, 1.0))
         reach = self._speed * period_s * share
         at_leisure = self._descend(target, q0, low, high)
         over = float(np.max(np.abs(at_leisure - q0) / reach))
@@ -152,7 +155,7 @@ class ArmKinematics:
             ("unreachable", not reachable),
             ("joint_limit", not reachable and bool(at_limit)),
             ("joint_velocity", too_fast),
-            ("singular", self.num_joints >= 6 and sigma < SINGULAR_BELOW),
+            ("singular", sigma < SINGULAR_BELOW),
         )
         return Solution(
             joints=joints, position_error_m=metres, rotation_error_rad=radians, reached=reached,

@@ -223,6 +223,22 @@ def test_mobile_aloha_in_joints_and_wheels():
     np.testing.assert_allclose(adapter.proprio(state), [*right, 0.7, *left, 0.3], atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["aloha", "aloha_mobile", "franka_droid_joints"])
+def test_robots_of_the_catalogue_that_are_commanded_in_joints_follow_poses(name):
+    """Each arm by its own joints; of two, they go opposite ways."""
+    robot = ROBOTS[name]
+    adapter, rest = make_adapter(robot), robot.kinematics.home
+    state = np.concatenate([rest if "joint" in field.name else [0.3] for field in robot.proprio])
+    action = np.zeros(adapter.layout.action.width)
+    action[:6], action[6] = [0.001, 0, 0.001, 0, 0.002, 0], 1.0
+    if name != "franka_droid_joints":
+        action[8:14] = [0, -0.001, 0, 0.002, 0, 0]
+    command = adapter.command(action, proprio_native=state)
+    assert command.reached
+    assert len(command.solutions) == (1 if name == "franka_droid_joints" else 2)
+    np.testing.assert_allclose(adapter.to_canonical(command.native, proprio_native=state), action, atol=1e-6)
+
+
 def test_a_policy_of_the_arm_alone_leaves_the_base_standing():
     state = [0.5, 0, 0.8, 0, 0, 0, 1, 0.2]
     arm_alone = Layout()

@@ -168,6 +168,21 @@ def test_standing_still_is_standing_still(name):
     assert solution.reached
 
 
+def test_five_joints_hold_the_place_and_turn_as_far_as_they_can():
+    """Their turn and their place cannot both be chosen: the nearest is found, said, and not jumped to."""
+    five = Kinematics(source="robosuite:ur5e", joints=described("ur5e").joints[:5], tip="right_hand", base="base")
+    arm, joints = ArmKinematics(five, max_joint_velocity=(SPEED,) * 5), home("ur5e")[:5]
+    exact = arm.pose(joints + 0.05)
+    reachable = arm.solve(exact.position, exact.rotation, start=joints, period_s=PERIOD_S)
+    assert reachable.reached
+    np.testing.assert_allclose(reachable.joints, joints + 0.05, atol=1e-5)
+    rolled = Rotation.from_euler("y", 0.2).as_matrix()  # about the wrist's missing axis
+    solution = arm.solve(exact.position, exact.rotation @ rolled, start=joints, period_s=PERIOD_S)
+    assert "unreachable" in solution.reasons
+    assert solution.rotation_error_rad < 0.2 + 1e-6
+    assert np.max(np.abs(solution.joints - joints)) <= STEP
+
+
 def test_a_joint_outside_its_limits_may_stay_or_come_back_but_not_go_further():
     arm, joints = kinematics("panda"), home("panda")
     joints[3] = 0.05  # its range ends at -0.0698
