@@ -70,9 +70,10 @@ class Watch:
     loop: list[Seconds] = field(default_factory=list)
     step: list[Seconds] = field(default_factory=list)  # of `alone` steps each
     parts: dict[str, float] = field(default_factory=dict)  # seconds of the clock in which the loop does not feed the device
-    beside: dict[str, list[float]] = field(default_factory=dict)  # processor seconds of threads beside the loop
+    beside: dict[str, list[float]] = field(default_factory=dict)  # processor seconds outside the step, by what they were for
     is_on: bool = False
     values: Any = None  # of the last step sent
+    _since: float | None = None  # when it was sent, by the clock of the loop's thread
 
     def note(self, part: str, seconds: float) -> None:
         if self.is_on:
@@ -117,11 +118,21 @@ class Watch:
                 self.loop[-1].go()
                 self.is_on = True
             calls += 1
+            self._own()
             result = step(state, batch, *rest)
             self.values = result[1]
+            self._since = time.thread_time()
             return result
 
         return counted
+
+    def _own(self) -> None:
+        """What the loop's thread itself has computed since it sent the last step."""
+        if self.is_on and self._since is not None:
+            self.beside.setdefault("the loop itself: batches to the device, figures, log lines", []).append(
+                time.thread_time() - self._since
+            )
+        self._since = None
 
     def _hold(self, step: Callable[..., Any], state: Any, batch: Any, rest: tuple[Any, ...]) -> None:
         jax.block_until_ready((self.values, state))

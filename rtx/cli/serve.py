@@ -34,6 +34,11 @@ def add_serve(verbs: Verbs) -> None:
     parser.add_argument(
         "--batch-wait-ms", type=float, default=2.0, help="a question may wait so long for other robots' (default: %(default)s)"
     )
+    parser.add_argument(
+        "--bin-choice",
+        choices=("likeliest", "mean"),
+        help="which bin a VLA says, if not the checkpoint's choice",
+    )
     parser.add_argument("--names", type=Path, metavar="FILE", help="JSON: what the keys of openpi's and OpenVLA's clients mean")
     parser.add_argument("--record", type=Path, metavar="FOLDER", help="keep what is seen and sent there, as RLDS")
 
@@ -54,7 +59,7 @@ def _serve(args: argparse.Namespace) -> None:
         record=args.record,
     )
     check_exposure(args.host, token=options.token, tls=options.tls)  # before minutes of loading
-    policy = load_policy(args.checkpoint)
+    policy = load_policy(args.checkpoint, bin_choice=args.bin_choice)
     serve(
         policy,
         host=args.host,

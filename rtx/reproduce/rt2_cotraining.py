@@ -238,7 +238,8 @@ def _evaluate(out: Path, plan: Preset, seed: int, stages: Stages, num_workers: i
 
     suite = _suite(plan, seed)
     with stages.stage("evaluation", f"seed {seed + 1} of {plan.seeds}, {suite.num_episodes} episodes for each of {len(RUNS)}"):
-        policies = {run: load_policy(out / "runs" / str(seed) / run) for run in reversed(RUNS)}
+        # Demonstrations end with standing still, which is the likeliest single bin wherever a policy hesitates.
+        policies = {run: load_policy(out / "runs" / str(seed) / run, bin_choice="mean") for run in reversed(RUNS)}
         evaluate(policies, suite, out / "eval" / str(seed), num_workers=num_workers, video_per_cell=int(seed == 0))
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from rtx.errors import UserError
 from rtx.models.protocol import Answers, Arranges, Memory, Model, Remembers, Variables
 from rtx.models.text import InstructionEncoder
+from rtx.models.vla.config import BinChoice, VLAConfig
 from rtx.models.vla.language import VLATokenizer
 from rtx.serve.inputs import Inputs, Robot
 from rtx.spec import ActionChunk, Batch, Contract, Observation, to_json
@@ -34,13 +35,14 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 _SEED = 0  # of models that sample: the same observation gets the same answer, whatever was asked before
 
 
-def load_policy(path: Path | str, *, step: int | None = None) -> Policy:
+def load_policy(path: Path | str, *, step: int | None = None, bin_choice: BinChoice | None = None) -> Policy:
     """The policy in a run folder (its newest sound checkpoint, or `step`) or in one checkpoint folder.
 
         policy = load_policy("runs/quickstart")
         chunk = policy.act(observation, robot="sim_panda")
 
-    Raises UserError where there is no checkpoint, WorldError where it is damaged.
+    `bin_choice`: another one than the checkpoint's, of a vision-language-action model (`VLAConfig.bin_choice`).
+    Raises UserError where there is no checkpoint, or its model has no such choice; WorldError where it is damaged.
     """
     from rtx.models.families import model_from_json  # each family brings its own layers: only where one is opened
     from rtx.models.sentences import instructions_from_json
@@ -48,12 +50,22 @@ def load_policy(path: Path | str, *, step: int | None = None) -> Policy:
 
     checkpoint = open_checkpoint(path, step)
     return Policy(
-        model=model_from_json(checkpoint.model),
+        model=_choosing(model_from_json(checkpoint.model), bin_choice),
         variables=checkpoint.variables,
         contract=checkpoint.contract,
         tokenizer=instructions_from_json(checkpoint.tokenizer),
         name=str(checkpoint.path),
     )
+
+
+def _choosing(model: Model, bin_choice: BinChoice | None) -> Model:
+    from rtx.models.families import build_model
+
+    if bin_choice is None:
+        return model
+    if not isinstance(model.config, VLAConfig):
+        raise UserError(f"bin_choice: a {type(model).__name__} has none; only vision-language-action models do")
+    return build_model(dataclasses.replace(model.config, bin_choice=bin_choice))
 
 
 class Policy:

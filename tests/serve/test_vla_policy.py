@@ -37,6 +37,7 @@ def test_published_weights_answer_questions(tokenizer, tmp_path):
     convert_paligemma(tmp_path / "pt.npz", tmp_path / "run", tokenizer=tmp_path / "tokenizer.model", config=config)
     policy = load_policy(tmp_path / "run")
     picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    assert load_policy(tmp_path / "run", bin_choice="mean").model == build_vla(dataclasses.replace(config, bin_choice="mean"))
     said = policy.ask(picture, "what colour is it?")
     model = build_vla(config)
     batch = dataclasses.replace(

@@ -27,9 +27,11 @@ from rtx.spec import CAMERA_ROLES
 PADDING, EOS = 0, 1
 
 Head = Literal["tokens", "parallel", "l1", "diffusion", "flow"]
+BinChoice = Literal["likeliest", "mean"]
 _CHOICES = {
     "bins": ("uniform", "quantile", "fast"),
     "head": ("tokens", "parallel", "l1", "diffusion", "flow"),
+    "bin_choice": ("likeliest", "mean"),
     "compute_dtype": ("float32", "bfloat16"),
     "remat": REMATS,
 }
@@ -62,6 +64,7 @@ class VLAConfig:
     action_ids: tuple[int, ...] = ()  # the bins' ids in order of value; () = the last `num_bins` of the vocabulary
     head: Head = "tokens"  # "parallel": all action tokens in one pass; the others: numbers from hidden states (`heads/`)
     head_width: int = 256  # of the hidden layers of "l1", "diffusion" and "flow"
+    bin_choice: BinChoice = "likeliest"  # which bin is said: the likeliest, or the one nearest to the mean over all of them
 
     plan: bool = False  # write a plan before the action
     plan_end: tuple[int, ...] = ()  # ids of the words that end a plan ("Action:"); a plan is `answer_length` ids at most
@@ -125,6 +128,8 @@ class VLAConfig:
             for n, choices in _CHOICES.items()
             if getattr(self, n) not in choices
         ]
+        if self.bin_choice == "mean" and (self.plan or self.bins == "fast" or not self.says_actions):
+            problems.append("bin_choice='mean' is for actions in bins, without a plan: words and FAST's tokens have no mean")
         return problems + self._part_problems() + self._id_problems() + self._plan_problems() + self._fast_problems()
 
     def _part_problems(self) -> list[str]:

@@ -13,6 +13,7 @@ Greedy at temperature 0; above it, sampled with the key given.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -73,6 +74,20 @@ class Sampler:
 
 
 GREEDY = Sampler()
+Choose = Callable[[Array, Array | int], Array]
+"""(logits `[*n, v]`, number of the token) -> `[*n]`; a `Sampler`, or `nearest_to_mean`."""
+
+
+def nearest_to_mean(logits: Float[Array, "*n v"], step: Int[Array, ""] | int) -> Int[Array, "*n"]:
+    """Of bins in order of value: the one nearest to the mean bin; the likeliest where that one is not allowed.
+
+    Where a policy hesitates between many motions and standing still, standing still is the likeliest single bin though most of
+    the probability lies on moving. Nothing is drawn: the same observation has the same answer.
+    """
+    chance = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
+    mean = jnp.round(chance @ jnp.arange(logits.shape[-1], dtype=jnp.float32)).astype(jnp.int32)
+    is_allowed = jnp.isfinite(jnp.take_along_axis(logits, mean[..., None], axis=-1))[..., 0]
+    return jnp.where(is_allowed, mean, GREEDY(logits, step))
 
 
 def bin_logits(
@@ -83,7 +98,7 @@ def bin_logits(
 
 
 def write_actions(
-    reader: Reader, actions: BinnedActions, hidden: Float[Array, "b d"], memory: Memory, sampler: Sampler = GREEDY
+    reader: Reader, actions: BinnedActions, hidden: Float[Array, "b d"], memory: Memory, sampler: Choose = GREEDY
 ) -> Int[Array, "b n"]:
     """The bins of an action, token by token. `memory` has room for n - 1."""
     ids, allowed = jnp.asarray(actions.ids, jnp.int32), jnp.asarray(actions.allowed_bins)
@@ -110,7 +125,7 @@ class _Chunk(NamedTuple):
 
 
 def write_chunk(
-    reader: Reader, actions: FastActions, hidden: Float[Array, "b d"], memory: Memory, sampler: Sampler = GREEDY
+    reader: Reader, actions: FastActions, hidden: Float[Array, "b d"], memory: Memory, sampler: Choose = GREEDY
 ) -> Int[Array, "b n"]:
     """FAST's tokens of a chunk, -1 behind them. `memory` has room for n - 1."""
     b, n = hidden.shape[0], actions.length

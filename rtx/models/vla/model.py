@@ -25,12 +25,14 @@ from rtx.models.vla import decoder_only, encoder_decoder, fast_answers, inputs
 from rtx.models.vla.action_tokens import BinnedActions
 from rtx.models.vla.config import PaliGemmaConfig, VLAConfig
 from rtx.models.vla.decode import (
+    Choose,
     Memory,
     Planned,
     Reader,
     Sampler,
     Spelling,
     bin_logits,
+    nearest_to_mean,
     write_actions,
     write_chunk,
     write_planned,
@@ -111,15 +113,17 @@ class VLA:
         return loss, {**metrics, "tokens": tokens, "loss": of_rows}, {}
 
     def act(self, variables: Variables, batch: Batch, rng: jax.Array, *, temperature: float = 0.0) -> Float[Array, "b k a"]:
-        """The likeliest action; sampled with `rng` above temperature 0, and always by heads that sample. NaN for a plan that
-        led to no action."""
+        """The action of `bin_choice`; sampled with `rng` above temperature 0, and always by heads that sample. NaN for a plan
+        that led to no action."""
         if self.config.plan:
             planned = self.think(variables, batch, rng, temperature=temperature)
             return self.decoded(planned.bins, planned.is_action)
         hidden, memory = self.begin(variables, batch, room=self.config.num_action_tokens - 1)
         if not self.config.says_actions:
             return self._head_act(variables, self._readouts(self.reader(variables), hidden, memory), batch, rng)
-        return self.decoded(self.bins_after(variables, hidden, memory, Sampler(temperature, rng)))
+        is_mean = self.config.bin_choice == "mean" and not temperature
+        choose = nearest_to_mean if is_mean else Sampler(temperature, rng)
+        return self.decoded(self.bins_after(variables, hidden, memory, choose))
 
     def think(self, variables: Variables, batch: Batch, rng: jax.Array, *, temperature: float = 0.0) -> Planned:
         """A plan and the action after it, of a model that plans."""
@@ -140,17 +144,17 @@ class VLA:
         return write_text(reader, hidden, memory, max_tokens=max_tokens, sampler=Sampler(temperature, rng))
 
     def bins_after(
-        self, variables: Variables, hidden: Float[Array, "b d"], memory: Memory, sampler: Sampler
+        self, variables: Variables, hidden: Float[Array, "b d"], memory: Memory, choose: Choose
     ) -> Int[Array, "b n"]:
         """The action's bins after what was read so far; `hidden` is its last row."""
         reader = self.reader(variables)
         actions = self.actions
         if isinstance(actions, FastActions):
-            return write_chunk(reader, actions, hidden, memory, sampler)
+            return write_chunk(reader, actions, hidden, memory, choose)
         if self.config.head == "tokens":
-            return write_actions(reader, actions, hidden, memory, sampler)
+            return write_actions(reader, actions, hidden, memory, choose)
         allowed = jnp.asarray(actions.allowed_bins)[None]
-        return sampler(bin_logits(reader, actions, self._readouts(reader, hidden, memory), allowed), 0)
+        return choose(bin_logits(reader, actions, self._readouts(reader, hidden, memory), allowed), 0)
 
     def decoded(self, bins: Int[Array, "b n"], is_action: Array | None = None) -> Float[Array, "b k a"]:
         """Bins, or FAST's tokens, to model space; NaN where there is no action."""

@@ -30,6 +30,9 @@ def test_all_problems_at_once():
         paligemma(plan=True)
     with pytest.raises(UserError, match="plan needs head='tokens'"):
         paligemma(plan=True, plan_end=(4,), head="parallel")
+    for changes in ({"plan": True, "plan_end": (4,)}, {"head": "flow"}):
+        with pytest.raises(UserError, match="bin_choice='mean' is for actions in bins"):
+            paligemma(bin_choice="mean", **changes)
 
 
 def test_leaves_of_parts_can_be_set():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rtx.models.vla.action_tokens import BinnedActions
-from rtx.models.vla.decode import Reader, write_planned, write_text
+from rtx.models.vla.decode import Reader, nearest_to_mean, write_planned, write_text
 
 VOCAB, IDS = 12, (8, 9, 10, 11)
 ACTIONS = BinnedActions(chunk=1, action_dims=3, ids=IDS, terminate=2)
@@ -106,3 +106,12 @@ def test_the_loop_ends_with_the_last_row():
     jax.block_until_ready(text([[4, 1, 7, 7, 7, 7], [1, 7, 7, 7, 7, 7]], 6, written))
     jax.effects_barrier()
     assert list(written) == [0]
+
+
+def test_the_bin_nearest_to_the_mean():
+    """A third of the chance on one bin, two thirds on two others: the mean lies between those; not where it is forbidden."""
+    logits = jnp.log(jnp.array([[0.34, 0.0, 0.0, 0.0, 0.33, 0.0, 0.33], [0.1, 0.0, 0.8, 0.1, 0.0, 0.0, 0.0]]) + 1e-9)
+    assert nearest_to_mean(logits, 0).tolist() == [3, 2]  # 3.3 and 1.9
+    two = jnp.array([[0.0, -jnp.inf, -jnp.inf, 0.1]])  # as "terminate" is said
+    assert nearest_to_mean(two, 0).tolist() == [3]
+    assert nearest_to_mean(logits.astype(jnp.bfloat16), 0).tolist() == [3, 2]

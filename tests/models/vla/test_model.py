@@ -121,6 +121,26 @@ def test_an_action_is_the_likeliest_of_the_allowed_ids_token_by_token(family):
 
 
 @families
+def test_the_mean_bin_is_that_of_a_plain_loop(family):
+    model, variables = model_and_variables(family(proprio_dims=3, bin_choice="mean"))
+    b = batch(model.config)
+    b = dataclasses.replace(b, action_mask=np.ones_like(b.action_mask))
+    actions = jax.jit(model.act)(variables, acting(b), RNG)
+    for i in range(3):
+        ids = []
+        for allowed in model.actions.allowed:
+            logits = full_logits(model, variables, b, i, [*ids, EOS])[-1]
+            if len(allowed) == 2:  # goes on or ends: nothing lies between
+                ids.append(max(allowed, key=lambda choice: logits[choice]))
+                continue
+            chances = np.exp(np.array([logits[choice] for choice in allowed], np.float64))
+            ids.append(allowed[round(float(chances @ np.arange(len(allowed)) / chances.sum()))])
+        np.testing.assert_array_equal(model.actions.decode(jnp.asarray([ids]))[0], actions[i])
+    likeliest = build_vla(dataclasses.replace(model.config, bin_choice="likeliest"))
+    assert (jax.jit(likeliest.act)(variables, acting(b), RNG) != actions).any()
+
+
+@families
 def test_an_answer_is_that_of_a_plain_loop(family):
     model, variables = model_and_variables(family())
     b = batch(model.config, size=4)
