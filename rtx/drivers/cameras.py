@@ -220,8 +220,12 @@ def _pictures(folder: Path) -> Iterator[np.ndarray]:
     from PIL import Image
 
     for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES):
-        with Image.open(path) as image:
-            yield np.asarray(image.convert("RGB"))
+        try:
+            with Image.open(path) as image:
+                picture = np.asarray(image.convert("RGB"))
+        except OSError as error:
+            raise WorldError(f"cannot read {path}: {error}") from None
+        yield picture
 
 
 def _need(package: str, extra: str, head: str) -> Any:

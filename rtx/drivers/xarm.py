@@ -87,10 +87,11 @@ class XArm:
             self._do("set_gripper_position", target.opening * _OPEN_PULSE, wait=False, wait_motion=False)
 
     def hold(self) -> None:
-        """Stops, and is ready again: the controller brakes on its own ramp."""
+        """The controller brakes on its own ramp and forgets the motion; then it is made ready again."""
         if self._api is not None and self._mode >= 0:
-            self._do("set_state", _STOPPED)
             self._mode = -1
+            self._do("set_state", _STOPPED)
+            self._do("set_state", _READY)
 
     def stop(self) -> None:
         if self._api is not None:

@@ -67,7 +67,7 @@ def test_holding_stops_and_the_next_command_moves_again(xarm):
     here = driver.read().proprio
     driver.command(here + 0.05)
     driver.hold()
-    assert xarm.states[-1] == 4
+    assert xarm.states[-2:] == [4, 0]  # stopped, then ready again
     driver.hold()
     driver.command(here)
     np.testing.assert_allclose(xarm.q, here, atol=1e-5)
