@@ -1,6 +1,7 @@
 """A user's robot file: what loads, and how an error names its line."""
 
 import os
+import sys
 
 import pytest
 
@@ -57,8 +58,9 @@ def test_a_missing_file_and_an_unknown_name_say_what_to_do(tmp_path):
         catalogue.find("jaco_plai")
 
 
-def test_an_edit_counts_at_once(tmp_path):
+def test_an_edit_counts_at_once(tmp_path, monkeypatch):
     """Within the same second and of the same length: bytecode cached by Python would be taken for it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     path = written(tmp_path, MINE)
     os.utime(path, (1e9, 1e9))
     assert load_robot(path).name == "mine"
