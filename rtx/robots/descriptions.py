@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
-from rtx.errors import UserError, unknown_name
+from rtx.errors import UserError, WorldError, unknown_name
 from rtx.spec import Kinematics
 
 _UNNEEDED = (
@@ -54,7 +54,10 @@ def load_arm(kinematics: Kinematics) -> Any:
 
 
 def description_path(source: str) -> Path:
-    """Where a `Kinematics.source` lies on this machine. Raises UserError for a file, package or robot that is not there."""
+    """Where a `Kinematics.source` lies on this machine.
+
+    Raises UserError for a file, package or robot that is not there, WorldError for one that cannot be downloaded.
+    """
     kind, _, name = source.partition(":")
     if kind == "file":
         path = Path(name).expanduser()
@@ -92,6 +95,14 @@ def _described_path(name: str) -> Path:
         if error.name == f"robot_descriptions.{name}":
             raise UserError(f"the package robot_descriptions has no {name!r}; its README lists what it has") from error
         raise UserError(f"this robot's description needs {error.name}: pip install rtx-robotics[ik]") from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "git":
+            raise
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise WorldError(
+            f"robot description {name} could not be fetched ({reason}); it is fetched once: connect to the network, or copy "
+            "~/.cache/robot_descriptions from another computer, or name a file of your own (file:)"
+        ) from error
     return Path(getattr(module, "MJCF_PATH", None) or module.URDF_PATH)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from rtx.errors import UserError
+from rtx.errors import UserError, WorldError
 from rtx.robots import rotations
 from rtx.robots.descriptions import load_arm
 from rtx.robots.findings import Finding, Move, note, problem
@@ -55,8 +55,8 @@ def try_kinematics(robot: Embodiment, *, move: bool = True) -> Trial:
             kinematics, joint_low=limits.joint_low_rad, joint_high=limits.joint_high_rad,
             max_joint_velocity=limits.max_joint_velocity_rad_s or slowest,
         )  # fmt: skip
-    except UserError as error:
-        if "pip install" in str(error):
+    except (UserError, WorldError) as error:
+        if isinstance(error, WorldError) or "pip install" in str(error):
             return Trial(loaded=False, findings=(note("kinematics.source", f"not tried: {error}"),))
         return Trial(loaded=False, findings=(problem("kinematics", str(error)),))
     findings += _reach_findings(arm, limits)
