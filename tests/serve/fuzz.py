@@ -200,20 +200,22 @@ def memory_kib(pid: int) -> int:
 
 
 SERVER = """
-from tests.small_policy import echo_policy
+from tests.small_policy import {maker}
 from rtx.serve.names import Names
 from rtx.serve.server import Options, serve
-serve(echo_policy(), port=0, max_batch=1, options=Options(names=Names(robot="sim_panda")),
+serve({maker}(), port=0, max_batch=1, options=Options(names=Names(robot="sim_panda")),
       ready=lambda server: print(server.port, flush=True))
 """
 
 
-def serve_apart() -> subprocess.Popen:
+def serve_apart(maker: str = "echo_policy") -> subprocess.Popen:
+    """A server in a process of its own, of a policy of `tests.small_policy`; its first line is the port."""
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)}
+    command = [sys.executable, "-c", SERVER.format(maker=maker)]
     return subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=root
-    )
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd=root
+    )  # fmt: skip
 
 
 def run_through_a_socket(frames: int, *, seed: int) -> collections.Counter:
