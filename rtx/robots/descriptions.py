@@ -103,7 +103,10 @@ def _described_path(name: str) -> Path:
             f"robot description {name} could not be fetched ({reason}); it is fetched once: connect to the network, or copy "
             "~/.cache/robot_descriptions from another computer, or name a file of your own (file:)"
         ) from error
-    return Path(getattr(module, "MJCF_PATH", None) or module.URDF_PATH)
+    path = getattr(module, "MJCF_PATH", None) or getattr(module, "URDF_PATH", None)
+    if path is None:
+        raise UserError(f"robot_descriptions has {name} as a xacro only; make a URDF of it (xacro FILE) and name it file:")
+    return Path(path)
 
 
 def _parse(mujoco: Any, path: Path) -> Any:
