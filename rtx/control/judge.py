@@ -38,6 +38,8 @@ _RADIANS: Mapping[str, float] = {"rad": 1.0, "deg": np.pi / 180, "m": 1.0, "rad/
 class Converts(Protocol):
     """What the guard needs of an adapter (`rtx.robots.adapter`)."""
 
+    grippers_open: Mapping[str, bool]
+
     def reset(self, *, proprio_native: Any) -> None: ...
 
     def to_native(self, action: Any, *, proprio_native: Any) -> np.ndarray: ...
@@ -68,6 +70,7 @@ class Memory:
     number: int
     outer: Past
     inner: Past | None
+    grippers_open: Mapping[str, bool]  # the adapter's: binary grippers, by arm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +111,15 @@ class Judge:
     @property
     def memory(self) -> Memory:
         inner = None if self._inner is None else self._inner.past
-        return Memory(armed_ns=self._armed_ns, number=self._number, outer=self._outer.past, inner=inner)
+        return Memory(
+            armed_ns=self._armed_ns, number=self._number, outer=self._outer.past, inner=inner,
+            grippers_open=self._adapter.grippers_open,
+        )  # fmt: skip
 
     @memory.setter
     def memory(self, memory: Memory) -> None:
         self._armed_ns, self._number, self._outer.past = memory.armed_ns, memory.number, memory.outer
+        self._adapter.grippers_open = memory.grippers_open
         if self._inner is not None and memory.inner is not None:
             self._inner.past = memory.inner
 

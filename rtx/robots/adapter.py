@@ -88,6 +88,16 @@ class Adapter:
             if self._states[prefix].has_gripper:
                 hysteresis.reset(float(self._states[prefix].read(native).opening.flat[-1]))
 
+    @property
+    def grippers_open(self) -> Mapping[str, bool]:
+        """All that is remembered between two calls: whether each binary gripper is open, by arm. Can be set."""
+        return {prefix: hysteresis.is_open for prefix, hysteresis in self._hysteresis.items()}
+
+    @grippers_open.setter
+    def grippers_open(self, are_open: Mapping[str, bool]) -> None:
+        for prefix, is_open in are_open.items():
+            self._hysteresis[prefix].is_open = is_open
+
     def to_native(self, action: ArrayLike, *, proprio_native: ArrayLike) -> Float[np.ndarray, "*b n"]:
         """A policy's `action [..., a]` as this robot's command `[..., n]`, float64, at the measured state `proprio_native`.
 
