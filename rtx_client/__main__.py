@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         tls = ssl.create_default_context(cafile=args.ca) if args.ca else None
         with Client(args.url, token=os.environ.get(TOKEN), tls=tls, timeout_s=5.0) as client:
-            print("\n".join([*_promise(client.hello), _distance(client, max(args.pings, 1)), *_clocks(client)]))
+            print("\n".join([*_promise(client.hello), *_clocks(client), _distance(client, max(args.pings, 1))]))
     except (ConnectionError, TimeoutError, PolicyError, ValueError, OSError) as error:
         print(f"rtx_client: {error}", file=sys.stderr)
         return 1

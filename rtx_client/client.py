@@ -66,7 +66,8 @@ class Client:
         """
         self._address, self._timeout_s, self._clock = Address.parse(url), timeout_s, clock
         self._robot, self._expects = robot, dict(expects or {})
-        self._questions, self._asked = Questions(), collections.deque()  # type: Questions, collections.deque[Question]
+        self._questions = Questions()
+        self._asked: collections.deque[Question] = collections.deque(maxlen=2 * MAX_OPEN)  # for `poll`
         self._state, self._connection = threading.Condition(), 0  # 0: there is none
         self._error: Exception | None = None  # why there is none
         self.hello: dict[str, Any] = {}
@@ -145,12 +146,11 @@ class Client:
 
         An answer makes earlier questions void. Raises as `act`, once for each question. For one thread.
         """
+        self._questions.give_up_overdue(time.monotonic(), self._late())
         for question in reversed(self._asked):
-            if time.monotonic() > question.deadline_s:
-                self._questions.give_up(question, self._late())
             if question.answer.done():
-                while self._asked.popleft() is not question:
-                    pass
+                while (older := self._asked.popleft()) is not question:
+                    self._questions.give_up(older, Hold("late", "a later question was answered first"))
                 return self._fresh(question.answer.result())
         return None
 
@@ -193,6 +193,7 @@ class Client:
         timeout_s: float | None,
         committed: np.ndarray | None,
     ) -> Question:
+        self._questions.give_up_overdue(time.monotonic(), self._late())
         connection, most = self._ready()
         name = robot or self._robot
         if name is None:

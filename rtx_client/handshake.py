@@ -20,7 +20,9 @@ def read_hello(message: Any) -> dict[str, Any]:
     if not isinstance(message, dict) or message.get("type") != "hello" or message.get("protocol") != PROTOCOL:
         spoken = message.get("protocol") if isinstance(message, dict) else None
         raise ConnectionError(f"it speaks {str(spoken)[:40]!r}, this client {PROTOCOL!r}")
-    if not isinstance(message.get("robots"), dict) or type(message.get("max_message_bytes")) is not int:
+    robots = message.get("robots")
+    are_maps = isinstance(robots, dict) and all(isinstance(robot, dict) for robot in robots.values())
+    if not are_maps or type(message.get("max_message_bytes")) is not int:
         raise ConnectionError("its hello lacks robots or max_message_bytes; is it a newer or an older server?")
     return message
 

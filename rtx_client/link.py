@@ -155,6 +155,10 @@ class Link:
             except (OSError, EOFError, InvalidHandshake, ConnectionClosed, PolicyError, asyncio.TimeoutError) as error:
                 self._listener.failed(self._explained(error))
                 useful = False
+            except Exception as error:  # the edge of a thread: a defect of ours must not leave a robot waiting
+                log.exception("the connection to %s failed", self._address)
+                self._listener.failed(error)
+                useful = False
             wait_s = FIRST_WAIT_S if useful else min(2 * wait_s, LONGEST_WAIT_S)
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
 

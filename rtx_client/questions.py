@@ -80,6 +80,13 @@ class Questions:
         if given_up:
             question.answer.set_exception(error)
 
+    def give_up_overdue(self, now_s: float, error: PolicyError) -> None:
+        """All whose time is over, also those that nobody has looked after."""
+        with self._lock:
+            overdue = [question for question in self._open.values() if question.deadline_s < now_s]
+        for question in overdue:
+            self.give_up(question, error)
+
     def give_up_connection(self, connection: int, error: PolicyError) -> None:
         """All questions on a connection that has ended."""
         for question in self._of(connection):

@@ -248,6 +248,21 @@ def test_an_answer_that_is_none_ends_the_connection(answer):
         assert held(client) == "disconnected"
 
 
+def test_a_hello_that_is_ours_and_lacks_what_is_needed():
+    for part in ({"robots": None}, {"robots": {"arm": 1}}, {"max_message_bytes": "many"}):
+        with speaking(echo, hello={**HELLO, **part}) as url, pytest.raises(ConnectionError, match="its hello lacks"):
+            Client(url)
+
+
+def test_a_defect_of_ours_is_said_and_leaves_nobody_waiting(monkeypatch):
+    def broken(hello, robot, expects):
+        raise KeyError("a defect")
+
+    monkeypatch.setattr("rtx_client.handshake.check", broken)
+    with speaking(echo) as url, pytest.raises(KeyError, match="a defect"):
+        Client(url)
+
+
 @pytest.mark.parametrize("hello", ["text", {"type": "hello", "protocol": "rtx-policy-9"}, {"metadata": 1}, [1]])
 def test_a_server_of_another_kind(hello):
     with speaking(echo, hello=hello) as url, pytest.raises(ConnectionError, match="for this client: it speaks"):
@@ -316,6 +331,26 @@ def test_asking_without_waiting():
         assert (actions.id, actions.actions[0, 0]) == (ids[1], 1.0), "the newest; the one before it is void"
         assert client.poll() is None
         assert act(client, value=7.0).actions[0, 0] == 7.0
+
+
+def test_questions_that_are_never_answered_do_not_add_up():
+    """Of every two the first is passed over; and what nobody polls for ends by its own time."""
+
+    def every_second(connection):
+        for number, data in enumerate(connection):
+            if number % 2:
+                connection.send(reply(unpack(data)))
+
+    with speaking(every_second) as url, client_of(url) as client:
+        for _ in range(10):
+            client.ask(**seen())
+            newest = client.ask(**seen())
+            answers = []
+            until(lambda answers=answers: answers.append(client.poll()) or answers[-1])
+            assert answers[-1].id == newest
+        for _ in range(20):
+            client.ask(**seen(timeout_s=0.0))
+        assert client.counts["late"] >= 20
 
 
 def test_an_answer_nobody_gave_is_late_for_poll_too():
