@@ -16,7 +16,7 @@ that fits none of this is refused when the adapter is made, with everything that
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -212,7 +212,7 @@ def make_adapter(embodiment: Embodiment, layout: Layout | None = None) -> Adapte
     return Adapter(embodiment, layout)
 
 
-def _shared_kinematics(embodiment: Embodiment) -> functools._lru_cache_wrapper[ArmKinematics]:
+def _shared_kinematics(embodiment: Embodiment) -> Callable[[], ArmKinematics]:
     """Made when first asked for: it reads a description and imports MuJoCo. Of two equal arms it serves both."""
     limits, kinematics = embodiment.limits, embodiment.kinematics
     assert kinematics is not None

@@ -276,6 +276,9 @@ def test_a_binary_gripper_remembers():
     adapter.reset(proprio_native=state)  # closed
     sent = [adapter.to_native([0, 0, 0, 0, 0, 0, g, 0], proprio_native=state)[-1] for g in (0.55, 0.7, 0.45, 0.3, 0.55)]
     assert sent == [1.0, 0.0, 0.0, 1.0, 1.0]
+    assert adapter.grippers_open == {"": False}
+    adapter.grippers_open = {"": True}
+    assert adapter.to_native([0, 0, 0, 0, 0, 0, 0.5, 0], proprio_native=state)[-1] == 0.0
 
 
 def test_an_opening_beyond_its_stops_is_fed_as_in_training():
