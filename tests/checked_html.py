@@ -3,7 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-VOID = {"meta", "circle", "line", "polyline", "br"}
+VOID = {"meta", "circle", "line", "polyline", "br", "img"}
 
 
 class Checker(HTMLParser):

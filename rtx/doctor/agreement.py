@@ -53,9 +53,8 @@ def compare(
     gains = np.array([np.mean((before - after)[group == name]) for name in names])
     draws = np.random.default_rng(seed).integers(0, 2, (_DRAWS, len(gains)), dtype=np.int8) * 2 - 1
     as_good = np.count_nonzero(draws @ gains >= gains.sum() - 1e-12)
-    return Verdict(
-        before=float(before.mean()), after=float(after.mean()), p_value=(1 + as_good) / (1 + _DRAWS), num_groups=len(names)
-    )
+    p_value = float((1 + as_good) / (1 + _DRAWS))
+    return Verdict(before=float(before.mean()), after=float(after.mean()), p_value=p_value, num_groups=len(names))
 
 
 def groups(episode: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
