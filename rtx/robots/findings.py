@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +94,3 @@ def line_of(path: Path, where: str) -> int | None:
         if lines:
             return min(lines)
     return None
-
-
-def with_file(report: Report, path: Path | None) -> Report:
-    """The report with lines of the user's file."""
-    return dataclasses.replace(report, file=path)

@@ -84,7 +84,7 @@ HARDWARE: Mapping[str, Hardware] = {
     "a1": Hardware(
         reach_m=0.5, description="robot_descriptions:a1_mj_description; the order of the data set's legs is not documented"
     ),
-    "aloha": _VIPER,
+    "aloha": _VIPER,  # each of its two
     "cobotta": Hardware(reach_m=0.34, description="none in robot_descriptions or robosuite"),
     "dlr_edan": Hardware(reach_m=0.94, description="none published"),
     "dlr_sara": Hardware(reach_m=0.94, description="none published"),
@@ -156,7 +156,6 @@ HARDWARE: Mapping[str, Hardware] = {
         home=(-0.47, -1.735, 2.48, -2.275, -1.59, -1.991), low=_minus(_UR_HIGH), high=_UR_HIGH,
         velocity=(_PI,) * 6, joint_source="angles from robosuite:UR5e, speeds the maker's",
     ),
-    "viperx_300": _VIPER,
     "wheeled_base": Hardware(reach_m=1.0, description="none: wheels only"),
     "widowx_250": _arm(
         0.65, "robot_descriptions:widow_mj_description", _VIPER_JOINTS, tip="wx250s/gripper_link", base="wx250s/base_link",
