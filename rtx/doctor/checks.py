@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from rtx.doctor.recording import Recorded
 from rtx.doctor.turned import by_yaw, frames_known, into_tool, out_of_tool
-from rtx.spec import Contract, FieldStatistics, dim_names, field_slices
+from rtx.spec import Contract, FieldStatistics, Layout, dim_names, field_slices
 
 _RATE_OFF = 1.25  # times the contract's: less is jitter
 _OUTSIDE = 0.5  # of the values beyond training's 1-99 %, of which 2 % are by definition
 _UNITS = 15.0  # times training's spread: centimetres for metres, degrees for radians
 _MIRRORED = -0.4  # correlation of the gripper's command with what it then measures
+_SHORT, _LONG = 0.65, 1.15  # length of the log's steps in the answers': beyond, another rate
 _ASTRAY, _FOLLOWS = 0.3, 0.7  # cosine of motion and command: no longer, and clearly
 
 
@@ -108,6 +109,40 @@ def check_rate(episodes: Sequence[Recorded], contract: Contract, robot: str) -> 
             aspect="rate", finding=f"the robot runs at {rate:.3g} Hz, the policy was trained at {wanted:g} Hz",
             change=f"run the control loop at {wanted:g} Hz, or have the adapter convert the rate",
             evidence=f"median of the stamps {rate:.3g} Hz",
+        )
+    ]  # fmt: skip
+
+
+def check_steps(
+    answers: Float[np.ndarray, "n a"], logged: Float[np.ndarray, "n a"], group: Int[np.ndarray, " n"], layout: Layout
+) -> list[Finding]:
+    """The size of the log's steps against the answers'. Answers of a policy that fits are right in the mean, so their slope is
+    about 1; a loop of half the rate logs longer steps, of twice the rate shorter ones.
+
+    Over groups drawn anew many times the slope must stay beyond what a sound set-up shows. Where the two hardly go the same way
+    their sizes say nothing.
+    """
+    at = layout.action.slices.get("delta_pos")
+    if at is None or _alike(answers[:, at], logged[:, at]) < _FOLLOWS:
+        return []
+    names = np.unique(group)
+    both, own = (
+        np.array([np.sum(answers[group == name, at] * other[group == name, at]) for name in names])
+        for other in (logged, answers)
+    )
+    drawn = np.random.default_rng(0).integers(0, len(names), (2000, len(names)))
+    low, high = np.quantile(both[drawn].sum(1) / own[drawn].sum(1), (0.005, 0.995))
+    slope = both.sum() / own.sum()
+    if high >= _SHORT and low <= _LONG:
+        return []
+    than, rate, steps = (
+        ("longer", "half", "two control periods") if low > _LONG else ("shorter", "twice", "half a control period")
+    )
+    return [
+        Finding(
+            aspect="rate", evidence=f"{slope:.2f} times as long, 99 % interval {low:.2f} .. {high:.2f}",
+            finding=f"the steps are {than} than the policy's, each about {steps}: the robot runs at about {rate} its rate",
+            change="run the control loop at the policy's rate, or have the adapter convert it; else check the unit of position",
         )
     ]  # fmt: skip
 

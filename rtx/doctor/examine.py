@@ -147,6 +147,8 @@ def examine(
     gallery = Gallery(trained, episodes, roles) if trained else None
     trials = examination.trials(gallery)
     best = max((trial for trial in trials if trial.believed), key=lambda trial: trial.weight, default=None)
+    if best is None:  # statistics, units and frames change the size of steps too, and say why
+        found += checks.check_steps(replay.answers, replay.logged, examination.group, contract.layouts[robot])
     outside = [*checks.check_ranges(ranges["state"], "the state"), *checks.check_ranges(ranges["action"], "the action")]
     findings = _in_order(found, best, outside, examination.useless)
     return Diagnosis(
@@ -169,7 +171,7 @@ class _Examination:
         kinds = layout.action.per_dim(lambda f: f.kind)
         self._counts = np.array(layout.action_mask) & (kinds != "terminate")
         self._scale = spread(self._logged, np.asarray(contract.statistics[robot].action.std))
-        self._group = groups(np.array([m.episode for m in self._moments]))
+        self.group = groups(np.array([m.episode for m in self._moments]))
         self._all = np.arange(len(self._moments))
         # every third episode, or of few episodes every third frame
         screen = np.array([m.episode for m in self._moments]) if len(episodes) >= 12 else self._all
@@ -197,7 +199,7 @@ class _Examination:
 
     @property
     def num_groups(self) -> int:
-        return len(np.unique(self._group))
+        return len(np.unique(self.group))
 
     def trials(self, gallery: Gallery | None) -> list[Trial]:
         everyone = suspects(self._contract, self._robot, own=self._own())
@@ -238,7 +240,7 @@ class _Examination:
         rows = rows[[within(self._episodes, self._moments[i], suspect) for i in rows]]
         if len(rows) < 8:
             return None
-        return compare(self._error(rows, NOTHING), self._error(rows, suspect), self._group[rows])
+        return compare(self._error(rows, NOTHING), self._error(rows, suspect), self.group[rows])
 
     def _error(self, rows: Int[np.ndarray, " n"], suspect: Suspect) -> Float[np.ndarray, " n"]:
         answers = (suspect.answer or first)(self._asked(rows, suspect), self._state[rows])

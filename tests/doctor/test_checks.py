@@ -73,6 +73,21 @@ def test_a_slow_answer_is_a_latency():
     assert "200 ms" in finding.finding
 
 
+@pytest.mark.parametrize(("factor", "words"), [(1.45, "half its rate"), (0.5, "twice its rate"), (1.0, ""), (0.85, "")])
+def test_steps_of_another_size_are_another_rate(factor, words):
+    rng = np.random.default_rng(0)
+    answers = rng.normal(0, 0.03, (120, 8))
+    logged = factor * answers + rng.normal(0, 0.01, answers.shape)
+    found = checks.check_steps(answers, logged, np.arange(120) // 6, contract().layouts[ROBOT])
+    assert [words in finding.finding for finding in found] == [True] * bool(words)
+
+
+def test_answers_that_go_elsewhere_say_nothing_of_the_rate():
+    rng = np.random.default_rng(0)
+    answers, logged = rng.normal(0, 0.03, (2, 120, 8))
+    assert checks.check_steps(answers, logged, np.arange(120) // 6, contract().layouts[ROBOT]) == []
+
+
 def test_a_gripper_that_goes_the_other_way_is_seen_in_the_log(episodes):
     turned = [planted.gripper_command_inverted(episode) for episode in episodes]
     assert checks.check_gripper(turned, contract(), ROBOT)[0].aspect == "gripper sense"
