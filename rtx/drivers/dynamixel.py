@@ -5,6 +5,7 @@ Angle 0 is the middle of the turn (2048 of 4096). Registers: https://emanual.rob
 
 from __future__ import annotations
 
+import termios
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ class DynamixelBus:
     """The motors `ids` on one serial port. Raises WorldError naming the motor and what to do."""
 
     def __init__(self, port: str, ids: Sequence[int], *, baud: int = 1_000_000) -> None:
-        self._sdk: Any = need_sdk("dynamixel_sdk", driver="interbotix", extra="dynamixel")
+        self._sdk: Any = need_sdk("dynamixel_sdk", driver="interbotix", install="rtx-robotics[dynamixel]")
         self.port, self.ids, self._baud = port, tuple(ids), baud
         self._open: Any = None
         self._packets = self._sdk.PacketHandler(2.0)
@@ -39,7 +40,7 @@ class DynamixelBus:
         handler = self._sdk.PortHandler(self.port)
         try:
             handler.setBaudRate(self._baud)  # opens it
-        except OSError as error:  # serial.SerialException is one
+        except (OSError, termios.error) as error:
             raise WorldError(f"cannot open {self.port}: {error}; is the arm plugged in, and may you use the port?") from None
         self._open = handler
         for motor in self.ids:
@@ -152,7 +153,7 @@ class DynamixelBus:
         for _ in range(_TRIES):
             try:
                 result = once()
-            except OSError as error:  # serial.SerialException is one: the adapter was unplugged
+            except (OSError, termios.error) as error:  # unplugged; serial.SerialException is an OSError
                 self.close()
                 raise self._lost(who, str(error)) from None
             if result == self._sdk.COMM_SUCCESS:

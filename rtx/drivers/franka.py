@@ -35,7 +35,7 @@ class FrankaArm:
         self, host: str, *, gripper: bool, realtime: bool, joint_factor: float, pose_factor: float,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
-        self._franky = need_sdk("franky", driver="franka", extra="franka")
+        self._franky = need_sdk("franky", driver="franka", install="rtx-robotics[franka]")
         self._host, self._has_hand, self._realtime, self._clock_ns = host, gripper, realtime, clock_ns
         self._joint_factor, self._pose_factor = joint_factor, pose_factor
         self._robot: Any = None

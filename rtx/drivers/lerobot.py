@@ -7,6 +7,7 @@ zero and `sign` its direction, one number a joint. Connecting switches torque of
 
 from __future__ import annotations
 
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,7 @@ class SoArm:
         self, port: str, *, name: str, calibration: Path | None, zero_deg: np.ndarray, sign: np.ndarray,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
-        follower = need_sdk("lerobot.robots.so_follower", driver="lerobot", extra="lerobot-robots")
+        follower = need_sdk("lerobot.robots.so_follower", driver="lerobot", install="'lerobot[feetech]'")
         self._port, self._zero, self._sign, self._clock_ns = port, zero_deg, sign, clock_ns
         config = follower.SO100FollowerConfig(
             port=port, id=name, calibration_dir=calibration, disable_torque_on_disconnect=False, use_degrees=True
@@ -94,7 +95,7 @@ class SoArm:
     def _ask(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
-        except (OSError, RuntimeError) as error:  # lost packets, unplugged adapters, motors that report overload
+        except (OSError, RuntimeError, termios.error) as error:  # lost packets, unplugged adapters, overload
             what = " ".join(str(error).split())
             raise WorldError(f"lost the SO arm on {self._port}: {what}; check cables and power, then call connect()") from None
 

@@ -1,4 +1,4 @@
-"""A vendor's package, imported when its driver is opened; where it is missing, the extra that brings it."""
+"""A vendor's package, imported when its driver is opened; where it is missing, what to install."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from rtx.errors import UserError
 
 
-def need_sdk(module: str, *, driver: str, extra: str) -> Any:
-    """Raises UserError naming the extra."""
+def need_sdk(module: str, *, driver: str, install: str) -> Any:
+    """Raises UserError with the line for pip."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"driver {driver!r} needs {module}: pip install rtx-robotics[{extra}] ({error})") from None
+        raise UserError(f"driver {driver!r} needs {module}: pip install {install} ({error})") from None

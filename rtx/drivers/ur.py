@@ -46,8 +46,8 @@ class UrArm:
         self, host: str, *, gripper: RobotiqGripper | None, lookahead_s: float, gain: float,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
-        self._rtde_control = need_sdk("rtde_control", driver="ur", extra="ur")
-        self._rtde_receive = need_sdk("rtde_receive", driver="ur", extra="ur")
+        self._rtde_control = need_sdk("rtde_control", driver="ur", install="rtx-robotics[ur]")
+        self._rtde_receive = need_sdk("rtde_receive", driver="ur", install="rtx-robotics[ur]")
         self._host, self._gripper = host, gripper
         self._lookahead_s, self._gain, self._clock_ns = lookahead_s, gain, clock_ns
         self._control: Any = None

@@ -37,7 +37,7 @@ class XArm:
         self, host: str, *, num_joints: int, gripper: bool, speed_rad_s: float, speed_m_s: float,
         acceleration_m_s2: float, clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
-        self._api_class = need_sdk("xarm.wrapper", driver="xarm", extra="xarm").XArmAPI
+        self._api_class = need_sdk("xarm.wrapper", driver="xarm", install="rtx-robotics[xarm]").XArmAPI
         self._host, self._gripper, self._clock_ns = host, gripper, clock_ns
         self._speed_rad_s, self._speed_m_s, self._acceleration_m_s2 = speed_rad_s, speed_m_s, acceleration_m_s2
         self._api: Any = None

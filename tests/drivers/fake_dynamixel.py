@@ -4,12 +4,10 @@ It judges: a packet with a wrong checksum is dropped, a goal outside the motor's
 `torque on` is noted in `problems`, and so is a goal further away than `max_jump` counts.
 """
 
-import contextlib
-import os
-import pty
 import struct
 import threading
-import tty
+
+from tests.drivers.fake_serial import FakeSerial
 
 PING, READ, WRITE, SYNC_READ, SYNC_WRITE = 0x01, 0x02, 0x03, 0x82, 0x83
 MODE, TORQUE, ERROR, GOAL, PRESENT = 11, 64, 70, 116, 132
@@ -33,10 +31,8 @@ class FakeDynamixel:
             self.put(motor, PRESENT, 4, 2048 + 10 * motor)
         self.max_jump, self.problems, self.goals, self.instructions = max_jump, [], [], []
         self.silent, self.corrupt, self.changed = set(), 0, threading.Condition()
-        self._master, slave = pty.openpty()
-        tty.setraw(slave)
-        self.port, self._slave = os.ttyname(slave), slave
-        threading.Thread(target=self._run, daemon=True).start()
+        self._serial = FakeSerial(self._take)
+        self.port, self.unplug = self._serial.port, self._serial.unplug
 
     def get(self, motor, address, size):
         return int.from_bytes(self.tables[motor][address : address + size], "little", signed=size == 4)
@@ -44,22 +40,14 @@ class FakeDynamixel:
     def put(self, motor, address, size, value):
         self.tables[motor][address : address + size] = int(value).to_bytes(size, "little", signed=size == 4)
 
-    def unplug(self):
-        for end in (self._master, self._slave):
-            with contextlib.suppress(OSError):
-                os.close(end)
-
-    def _run(self):
-        data = b""
-        with contextlib.suppress(OSError):
-            while more := os.read(self._master, 4096):
-                data += more
-                while (start := data.find(b"\xff\xff\xfd\x00")) >= 0 and len(data) >= start + 7:
-                    end = start + 7 + struct.unpack("<H", data[start + 5 : start + 7])[0]
-                    if len(data) < end:
-                        break
-                    self._packet(data[start:end])
-                    data = data[end:]
+    def _take(self, data):
+        while (start := data.find(b"\xff\xff\xfd\x00")) >= 0 and len(data) >= start + 7:
+            end = start + 7 + struct.unpack("<H", data[start + 5 : start + 7])[0]
+            if len(data) < end:
+                break
+            self._packet(data[start:end])
+            data = data[end:]
+        return data
 
     def _packet(self, packet):
         if crc16(packet[:-2]) != struct.unpack("<H", packet[-2:])[0]:
@@ -113,4 +101,4 @@ class FakeDynamixel:
         head = b"\xff\xff\xfd\x00" + bytes([motor]) + struct.pack("<H", len(body) + 4) + bytes([0x55, alert]) + body
         check = crc16(head) ^ (1 if self.corrupt else 0)
         self.corrupt = max(0, self.corrupt - 1)
-        os.write(self._master, head + struct.pack("<H", check))
+        self._serial.answer(head + struct.pack("<H", check))

@@ -3,11 +3,7 @@
 Noted in `problems`: a wrong sum, a goal outside the motor's limits, a goal further away than `max_jump` counts under torque.
 """
 
-import contextlib
-import os
-import pty
-import threading
-import tty
+from tests.drivers.fake_serial import FakeSerial
 
 PING, READ, WRITE, SYNC_READ, SYNC_WRITE = 0x01, 0x02, 0x03, 0x82, 0x83
 MODEL, LOW, HIGH, OFFSET, TORQUE, GOAL, PRESENT = 3, 9, 11, 31, 40, 42, 56
@@ -24,10 +20,8 @@ class FakeFeetech:
             self.put(motor, HIGH, 3000)
             self.put(motor, PRESENT, 2000 + 10 * motor)
         self.problems, self.goals, self.silent, self.error = [], [], set(), 0
-        self._master, self._slave = pty.openpty()
-        tty.setraw(self._slave)
-        self.port = os.ttyname(self._slave)
-        threading.Thread(target=self._run, daemon=True).start()
+        self._serial = FakeSerial(self._take)
+        self.port, self.unplug = self._serial.port, self._serial.unplug
 
     def get(self, motor, address):
         return int.from_bytes(self.tables[motor][address : address + 2], "little")
@@ -35,20 +29,12 @@ class FakeFeetech:
     def put(self, motor, address, value):
         self.tables[motor][address : address + 2] = int(value).to_bytes(2, "little")
 
-    def unplug(self):
-        for end in (self._master, self._slave):
-            with contextlib.suppress(OSError):
-                os.close(end)
-
-    def _run(self):
-        data = b""
-        with contextlib.suppress(OSError):
-            while more := os.read(self._master, 4096):
-                data += more
-                while (start := data.find(b"\xff\xff")) >= 0 and len(data) >= start + 4 + data[start + 3]:
-                    end = start + 4 + data[start + 3]
-                    self._packet(data[start:end])
-                    data = data[end:]
+    def _take(self, data):
+        while (start := data.find(b"\xff\xff")) >= 0 and len(data) >= start + 4 and len(data) >= start + 4 + data[start + 3]:
+            end = start + 4 + data[start + 3]
+            self._packet(data[start:end])
+            data = data[end:]
+        return data
 
     def _packet(self, packet):
         if ~sum(packet[2:-1]) & 0xFF != packet[-1]:
@@ -86,4 +72,4 @@ class FakeFeetech:
         if motor in self.silent or motor not in self.tables:
             return
         inner = bytes([motor, len(body) + 2, self.error]) + body
-        os.write(self._master, b"\xff\xff" + inner + bytes([~sum(inner) & 0xFF]))
+        self._serial.answer(b"\xff\xff" + inner + bytes([~sum(inner) & 0xFF]))

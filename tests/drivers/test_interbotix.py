@@ -68,12 +68,15 @@ def test_time_based_profiles_take_one_period(bus):
 def test_a_hold_stops_where_it_is_once_and_squeezes_on(bus, driver):
     state = driver.read().proprio
     driver.command(np.array([*(state[:6] + 0.1), 1.0]))
+    driver.read()  # goals have no answer: what is read afterwards was sent afterwards
     for motor in IDS[:6]:
         bus.put(motor, PRESENT, 4, 2100)  # still on the way
     driver.hold()
+    driver.read()
     assert bus.goals[-6:] == [(motor, 2100) for motor in IDS[:6]]
     count = len(bus.goals)
     driver.hold()
+    driver.read()
     assert len(bus.goals) == count  # else the arm would sink a little each time
 
 
@@ -85,6 +88,7 @@ def test_a_soft_stop_keeps_the_torque_and_refuses_until_connected(bus, driver):
     assert all(bus.get(motor, TORQUE, 1) == 1 for motor in IDS)
     driver.connect()
     driver.command(state)
+    driver.read()
     assert not bus.problems
 
 
@@ -135,6 +139,7 @@ def test_what_no_guard_lets_through_never_reaches_the_bus(bus, driver):
         driver.command(np.full(7, np.inf))
     assert not bus.goals
     driver.command(state)  # and it is still armed
+    driver.read()
     assert len(bus.goals) == 7
 
 
@@ -143,6 +148,7 @@ def test_the_bus_judges(bus):
     driver = open_driver(f"interbotix:{bus.port}?model=wx250s&{RANGES}", joint_arm(6, speed=100.0))
     driver.connect()
     driver.command(np.array([1.2, 0, 0, 0, 0, 0, 0.5]))
+    driver.read()
     assert any("goal" in problem for problem in bus.problems)
     driver.close()
 
@@ -161,6 +167,7 @@ def test_two_arms_are_one_robot(bus):
     move[0] += 0.1
     move[7] -= 0.1
     driver.command(move)
+    driver.read()
     assert left.get(1, PRESENT, 4) == 2058 + round(0.1 / COUNT)
     assert bus.get(1, PRESENT, 4) == 2058 - round(0.1 / COUNT)
     bus.silent.add(2)  # the right arm fails: the left one is stopped too

@@ -74,6 +74,7 @@ def test_zero_and_sign_are_the_embodiments(bus, calibration):
     state = driver.read().proprio
     np.testing.assert_allclose(state[0], np.radians(10) - 10 * COUNT, atol=1e-3)
     driver.command(state)
+    driver.read()
     assert abs(bus.get(1, PRESENT) - 2010) <= 1
     driver.close()
 

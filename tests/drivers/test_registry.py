@@ -3,6 +3,7 @@
 import pytest
 
 from rtx.drivers.registry import DRIVER_NAMES, open_driver, parse
+from rtx.drivers.sdk import need_sdk
 from rtx.errors import UserError
 from rtx.robots.widowx import WIDOWX_250
 
@@ -25,6 +26,11 @@ def test_what_does_not_exist_is_refused_with_the_nearest_name():
         parse("ur:1.2.3.4?gripper")
     with pytest.raises(UserError, match=r"camera role of 'widowx_250' 'wrsit'"):
         open_driver("ur:1.2.3.4", WIDOWX_250, cameras={"wrsit": "pictures:/tmp"})
+
+
+def test_a_missing_sdk_is_named_with_what_to_install():
+    with pytest.raises(UserError, match=r"driver 'ur' needs rtde_kontrol: pip install rtx-robotics\[ur\]"):
+        need_sdk("rtde_kontrol", driver="ur", install="rtx-robotics[ur]")
 
 
 @pytest.mark.parametrize("name", [name for name in DRIVER_NAMES if name not in ("sim",)])
