@@ -26,6 +26,7 @@ from rtx.spec import Embodiment
 
 _JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
 _GRIPPER = "gripper"  # 0 closed, 100 open
+_TRIES = 3
 
 
 class SoArm:
@@ -46,7 +47,7 @@ class SoArm:
 
     def connect(self) -> None:
         if not self._robot.is_connected:
-            self._ask(lambda: self._robot.bus.connect())
+            self._again(self._robot.bus.connect)
             if not self._ask(lambda: self._robot.is_calibrated):
                 self.close()
                 raise WorldError(
@@ -89,8 +90,20 @@ class SoArm:
             self._robot.bus.disconnect(False)
 
     def _state(self) -> dict[str, float]:
-        state: dict[str, float] = self._ask(self._robot.get_observation)
+        state: dict[str, float] = self._again(self._robot.get_observation)
         return state
+
+    def _again(self, call: Callable[[], Any]) -> Any:
+        """As `_ask`, a few times: a bus loses a packet now and then. For calls that move nothing."""
+        for left in reversed(range(_TRIES)):
+            try:
+                return self._ask(call)
+            except WorldError:
+                if not left:
+                    raise
+                if call == self._robot.bus.connect:
+                    self.close()
+        raise AssertionError
 
     def _ask(self, call: Callable[[], Any]) -> Any:
         try:
