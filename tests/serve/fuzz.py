@@ -76,7 +76,9 @@ def bent(rng: random.Random) -> bytes:
     if way == 0:
         return rng.randbytes(rng.randrange(200))
     said = valid(rng)
-    if way < 6:
+    if way <= 2:
+        _misfit(said, rng)
+    elif way < 6:
         for _ in range(rng.randrange(1, 4)):
             _bend(said, rng)
     data = bytearray(_packed(said))
@@ -93,6 +95,17 @@ def _packed(said: object) -> bytes:
     except ValueError:
         return msgpack.packb(said, default=lambda value: {b"__ndarray__": True, b"data": bytes(str(value), "ascii", "replace")},
                              unicode_errors="surrogatepass")  # fmt: skip
+
+
+def _misfit(said: dict, rng: random.Random) -> None:
+    """Well built, and wrong for the policy: past the reading, into the checks of what was read."""
+    key = rng.choice([key for key in said if key not in ("type", "id")])
+    misfits = {
+        "proprio": (np.full(10, np.nan), np.zeros(9), np.zeros((0, 10)), np.zeros((3, 10)), np.full(10, 1e300)),
+        "images": ({}, {"primary": np.zeros((2, 2, 3), np.uint8)}, {"primary": np.zeros((0, 2, 3), np.uint8)}),
+        "robot": ("nobody", ""), "instruction": ("", "\x00"), "image_mask": ({"primary": np.ones(2, bool)},),
+    }  # fmt: skip
+    said[key] = copy.deepcopy(rng.choice(misfits.get(key, _ODD)))
 
 
 def _bend(said: dict, rng: random.Random) -> None:
