@@ -81,6 +81,8 @@ class SimDriver:
         with self._lock:
             if not self._armed:
                 raise WorldError("the simulated arm is stopped: call connect() to arm it again")
+            if np.ndim(native) != 1:
+                raise UserError(f"native action of {self._arm!r}: got shape {list(np.shape(native))}, expected one vector")
             proprio = self.env.look(render=False).proprio
             opening = float(self._adapter.to_canonical(native, proprio_native=proprio)[..., 6])
             self.env.step(native, render=False)
