@@ -109,7 +109,8 @@ def drive(
     trace, stops, number, executed = Trace(hz), list[str](), 0, 0
     period_ns, periods = round(1e9 / hz), 0
     robot.arm()
-    clock.sleep_until(clock.now_ns() + period_ns)  # arming holds for one period
+    # Arming holds: a command at once would wait half a period in the guard, and all after it; the next hold is a period later.
+    clock.sleep_until(clock.now_ns() + round(0.75 * period_ns))
     next_ns = start_ns = clock.now_ns()
     status = robot.status()
     try:
