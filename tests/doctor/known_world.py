@@ -37,7 +37,7 @@ def contract() -> Contract:
     """The robot as `sim_panda`, and `sim_sawyer` with steps of half the size in another place."""
     state = [*(CENTER - 0.35), *([-1.01] * 6), 0], [*(CENTER + 0.35), *([1.01] * 6), 1]
     moved = [*(CENTER - 0.65), *([-1.01] * 6), 0], [*(CENTER + 0.25), *([1.01] * 6), 1]
-    sizes = {"sim_panda": (0.2, 0.05), "sim_sawyer": (0.1, 0.1)}
+    sizes = {"sim_panda": (0.2, 0.35), "sim_sawyer": (0.1, 0.2)}
     places = {"sim_panda": state, "sim_sawyer": moved}
     return Contract(
         roles=("primary", "wrist"), image_size=(SIDE, SIDE), history=1, chunk=3,
