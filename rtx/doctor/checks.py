@@ -171,7 +171,7 @@ def check_units(ranges: Sequence[Range], what: str) -> list[Finding]:
         ratios = [(r.recorded[1] - r.recorded[0]) / (r.trained[1] - r.trained[0]) for r in own if r.trained[1] > r.trained[0]]
         moving = [ratio for ratio in ratios if ratio > 0]
         ratio = float(np.median(moving)) if moving else 1.0
-        if ratio > _UNITS or ratio < 1 / _UNITS:
+        if ratio > _UNITS:  # much smaller ones are a robot that has no need to turn, or to move
             found.append(
                 Finding(
                     aspect="units", finding=f"{what} {name!r} is {ratio:.3g} times as large as in training",
