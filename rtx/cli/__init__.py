@@ -129,7 +129,7 @@ def _add_reproduce(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--preset",
         default="default",
-        help="default: 2 hours on 2 CPU cores; short: 30 minutes; long: for a GPU; smoke: a check",
+        help="default: 2 hours on 2 CPU cores; short: 30 to 60 minutes; long: for a GPU; smoke: a check",
     )
     parser.add_argument("--workers", type=int, default=2, help="simulator processes (default: %(default)s)")
 
