@@ -91,7 +91,7 @@ class ArmState:
 
 
 class Measured:
-    """One arm's states, with the leading dimensions of the native ones. Raises UserError where a measured orientation is none."""
+    """One arm's states, with the leading dimensions of the native ones. Raises UserError for what is no orientation."""
 
     def __init__(self, state: ArmState, native: np.ndarray) -> None:
         self._state, self._native = state, native
