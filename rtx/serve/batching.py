@@ -31,10 +31,10 @@ _ACTIVE_S = 1.0  # a robot that has not asked for so long is not waited for
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Of what waits. `line`: of one robot's."""
+    """Of what waits. `line`: of one robot's; more than the next question would be answered when its picture is old."""
 
     questions: int = 64
-    line: int = 8
+    line: int = 2
     bytes: int = 512 << 20
 
 

@@ -79,7 +79,7 @@ async def gather(*answers):
 def test_a_robot_that_floods_waits_for_its_turn():
     async def story():
         policy = Tellers()
-        subject = batcher(policy)
+        subject = batcher(policy, limits=Limits(line=5))
         answers = [subject.ask(shown(number), "r", line="flood") for number in range(5)]
         answers += [subject.ask(shown(10), "r", line="b"), subject.ask(shown(20), "r", line="c")]
         async with running(subject):
@@ -92,7 +92,7 @@ def test_a_robot_that_floods_waits_for_its_turn():
 def test_one_call_takes_one_of_each_before_a_second_of_any():
     async def story():
         policy = Tellers()
-        subject = batcher(policy, max_batch=4)
+        subject = batcher(policy, max_batch=4, limits=Limits(line=3))
         answers = [subject.ask(shown(number), "r", line=number // 10) for number in (0, 1, 2, 10, 20, 21)]
         async with running(subject):
             await gather(*answers)
@@ -116,7 +116,7 @@ def test_the_end_of_a_full_line_is_told_busy_and_others_are_not():
 
 def test_where_all_is_full_the_longest_line_gives_way_to_a_robots_first_question():
     async def story():
-        subject = batcher(Tellers(), limits=Limits(questions=4))
+        subject = batcher(Tellers(), limits=Limits(questions=4, line=4))
         flood = [subject.ask(shown(number), "r", line="flood") for number in range(4)]
         others = [subject.ask(shown(10 * i), "r", line=i) for i in (1, 2, 3)]
         with pytest.raises(Busy, match="4 observations are waiting already"):
