@@ -26,7 +26,7 @@ _FRAMES = 8  # of each episode, evenly spaced
 _DRAWS = 300
 _FLOOR = 2.0  # grey levels: below this, differences between episodes are rounding
 
-Look = Float[np.ndarray, "e side side f"]  # per episode; NaN where nothing was seen
+Look = Float[np.ndarray, "_ side side f"]  # of each episode; NaN where nothing was seen
 
 
 @dataclass(frozen=True, kw_only=True)
