@@ -19,6 +19,12 @@ COUNT = 2 * np.pi / 4096
 RANGES = "closed_rad=-0.5&opened_rad=1.5"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """The SDK waits 16 ms for a USB adapter's latency; the pseudo terminal answers when this machine gets round to it."""
+    monkeypatch.setattr("dynamixel_sdk.port_handler.LATENCY_TIMER", 1000)
+
+
 @pytest.fixture
 def bus():
     fake = FakeDynamixel(IDS)

@@ -135,7 +135,7 @@ class Failing:
 
     def __init__(self):
         self._inner, self.fails, self.asked = echo_policy(), False, 0
-        self.contract, self.name = self._inner.contract, "failing"
+        self.contract, self.name, self.fingerprint = self._inner.contract, "failing", self._inner.fingerprint
         self.warm_up, self.check, self.act_batch = self._inner.warm_up, self._inner.check, self._inner.act_batch
 
     def session(self, robot):
