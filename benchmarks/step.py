@@ -14,6 +14,7 @@ and run beside it on an accelerator. Goal: at most 3 % of the clock.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -157,7 +158,12 @@ def main() -> None:
     parser.add_argument("--segment", type=int, default=50, help="steps between two stops (default: %(default)s)")
     parser.add_argument("--alone", type=int, default=15, help="steps alone at each stop (default: %(default)s)")
     parser.add_argument("--save-every", type=int, default=500, help="steps (default: %(default)s)")
+    parser.add_argument(
+        "--apart", action="store_true", help="on a CPU: the compiled step on a core of its own, as on an accelerator"
+    )
     args = parser.parse_args()
+    if args.apart:
+        _step_on_one_core()
     if args.segment <= SETTLE:
         parser.error(f"--segment must be above {SETTLE}")
     warm_up = 20 + (args.save_every - 20 - SETTLE - (args.segment - SETTLE) // 4) % args.segment
@@ -171,6 +177,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         loop.train(config, Path(folder) / "run")
     print(report(watch, segment=args.segment - SETTLE, saves=steps // args.save_every))
+
+
+def _step_on_one_core() -> None:
+    """XLA makes as many threads as its process may have cores, and they stay where they were made."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[:1])
+    jax.block_until_ready(jax.jit(jnp.sin)(jnp.ones(1 << 20)))
+    os.sched_setaffinity(0, cores[1:])
 
 
 def _watch(watch: Watch) -> None:

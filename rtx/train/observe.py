@@ -67,7 +67,9 @@ class Window:
         self._flops += flops
         self._num_timed += 1
         if len(self._pending) > MAX_AHEAD:
-            jax.block_until_ready(self._pending[-1 - MAX_AHEAD][1]["loss"])
+            # Fetched while the device has steps to do: hundreds of figures at once would keep it waiting at the log line.
+            done, figures = self._pending[-1 - MAX_AHEAD]
+            self._pending[-1 - MAX_AHEAD] = (done, jax.device_get(figures))
 
     def pause(self) -> None:
         """What follows, until `resume`, is no training time."""
