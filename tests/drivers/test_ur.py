@@ -13,6 +13,12 @@ from tests.drivers.remote_ur import RemoteUr
 from tests.drivers.robots import joint_arm, pose_arm, until_error, without_gripper
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """The controller is a process of this machine, which may have better to do for a while."""
+    monkeypatch.setattr("rtx.drivers.ur._SILENT_S", 2.0)
+
+
 @pytest.fixture(scope="module")
 def process():
     remote = RemoteUr()
