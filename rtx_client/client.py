@@ -23,7 +23,6 @@ import numpy as np
 
 from rtx_client import handshake
 from rtx_client.errors import Hold, PolicyError
-from rtx_client.handshake import PROTOCOL as PROTOCOL
 from rtx_client.link import Address, Link
 from rtx_client.questions import Actions, Question, Questions
 from rtx_client.wire import WireError, pack

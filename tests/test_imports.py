@@ -8,13 +8,27 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BASE = {"errors", "files", "page", "plots", "progress", "tables", "tpu", "images", "spec", "typed_json", "versions"}
+BASE = {
+    "errors",
+    "files",
+    "page",
+    "plots",
+    "progress",
+    "tables",
+    "tpu",
+    "images",
+    "python_file",
+    "spec",
+    "typed_json",
+    "versions",
+}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
     "page": set(),
     "plots": set(),
     "progress": set(),
+    "python_file": {"errors"},
     "tables": set(),
     "images": {"errors", "spec"},
     "tpu": set(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,6 @@ from rtx.errors import UserError, WorldError
 
 if TYPE_CHECKING:
     from rtx.control.guard import Status
-
-TOKEN = "RTX_TOKEN"  # environment variable: a token on a command line is in every process list
 
 
 def add_drive(verbs: Verbs) -> None:
@@ -33,7 +30,7 @@ def add_drive(verbs: Verbs) -> None:
     parser.add_argument("--seconds", type=float, help="default: until Ctrl-C")
     parser.add_argument("--obey-terminate", action="store_true", help="end when the policy says that it is done")
     parser.add_argument("--record", type=Path, metavar="FOLDER", help="refusals, what was measured and sent, a report")
-    parser.add_argument("--token", help=f"of the server (default: the environment's {TOKEN})")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="the server's token (or the variable RTX_TOKEN)")
     parser.add_argument(
         "--guard", choices=("process", "thread"), default="process", help="where it runs (default: %(default)s)"
     )
@@ -54,16 +51,17 @@ def _drive(args: argparse.Namespace) -> None:
     from rtx.robots import catalogue
     from rtx.robots.adapter import Adapter
     from rtx.robots.limits import limits_of
+    from rtx.serve.auth import read_token
     from rtx_client import Client
 
-    embodiment = catalogue.find(args.robot)
+    embodiment, token = catalogue.find(args.robot), read_token(args.token_file)
     if args.hz is not None:
         embodiment = dataclasses.replace(embodiment, control_hz=args.hz)
     name, hz = args.policy_robot or embodiment.name, embodiment.control_hz
     settings = GuardSettings(limits_off=args.limits_off)
     make_driver = functools.partial(open_driver, args.driver, embodiment, cameras=_cameras(args.camera))
     make_driver()  # what is wrong with its name is said before a server is asked
-    with _connected(Client, args.url, args.token or os.environ.get(TOKEN), name) as client:
+    with _connected(Client, args.url, token, name) as client:
         layout, statistics = promised(client.hello, name)
         said = client.hello["robots"][name]
         if missing := [role for role in said["cameras"] if role not in embodiment.roles]:

@@ -73,24 +73,31 @@ class Executor(Protocol):
         """Forgets all chunks: the robot was stopped, or a new episode begins."""
 
 
-class _Log:
+class _Executes:
     """What the three have in common: the order of answers, and the moments at which actions were executed."""
 
     def __init__(self, space: ActionSpace) -> None:
-        self.space, self.counts = space, Counter[str]()
+        self.space, self._counts = space, Counter[str]()
         self.reset()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        return dict(self._counts)
 
     def reset(self) -> None:
         self._newest_ns = -1
         self._taken: collections.deque[int] = collections.deque(maxlen=_REMEMBERED)
 
-    def took(self, now_ns: int) -> None:
+    def committed(self, now_ns: int) -> np.ndarray:
+        return np.zeros((0, self.space.width))
+
+    def _took(self, now_ns: int) -> None:
         self._taken.append(now_ns)
 
-    def done_since(self, stamp_ns: int) -> int:
+    def _done_since(self, stamp_ns: int) -> int:
         return sum(taken >= stamp_ns for taken in self._taken)
 
-    def accepts(self, chunk: ActionChunk, now_ns: int) -> bool:
+    def _accepts(self, chunk: ActionChunk, now_ns: int) -> bool:
         if chunk.names != self.space.dim_names:
             raise UserError(f"the policy answers with {', '.join(chunk.names)}; expected {', '.join(self.space.dim_names)}")
         reason = None
@@ -101,34 +108,27 @@ class _Log:
         elif chunk.stamp_ns <= self._newest_ns:
             reason = "repeated" if chunk.stamp_ns == self._newest_ns else "overtaken"
         if reason is not None:
-            self.counts[reason] += 1
+            self._counts[reason] += 1
             return False
         self._newest_ns = chunk.stamp_ns
         return True
-
-    def nothing(self) -> np.ndarray:
-        return np.zeros((0, self.space.width))
 
 
 def _action(values: np.ndarray, chunk: ActionChunk) -> Action:
     return Action(values=values.astype(np.float64), stamp_ns=chunk.stamp_ns, valid_until_ns=chunk.valid_until_ns)
 
 
-class Receding:
+class Receding(_Executes):
     """The first `replan` actions of each chunk from the moment it arrives; the arm waits for the next one."""
 
     def __init__(self, space: ActionSpace = CANONICAL_ARM, *, replan: int = 2) -> None:
         if replan < 1:
             raise UserError(f"replan {replan} must be at least 1")
-        self.space, self._log, self._replan = space, _Log(space), replan
-        self.reset()
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        return dict(self._log.counts)
+        self._replan = replan
+        super().__init__(space)
 
     def reset(self) -> None:
-        self._log.reset()
+        super().reset()
         self._chunk: ActionChunk | None = None
         self._next = 0
 
@@ -139,32 +139,25 @@ class Receding:
         return _action(self._chunk.actions[self._next - 1], self._chunk)
 
     def offer(self, chunk: ActionChunk, now_ns: int) -> None:
-        if self._log.accepts(chunk, now_ns):
+        if self._accepts(chunk, now_ns):
             self._chunk, self._next = chunk, 0
 
     def wants(self, now_ns: int) -> bool:
         chunk = self._chunk
         return chunk is None or self._next >= min(self._replan, len(chunk.actions)) or now_ns > chunk.valid_until_ns
 
-    def committed(self, now_ns: int) -> np.ndarray:
-        return self._log.nothing()
 
-
-class Ensemble:
+class Ensemble(_Executes):
     """What all chunks that are still valid say of this moment, averaged."""
 
     def __init__(self, space: ActionSpace = CANONICAL_ARM, *, decay: float = ACT_DECAY) -> None:
         if not (math.isfinite(decay) and decay >= 0):
             raise UserError(f"decay {decay} must be at least 0")
-        self.space, self._log, self._decay, self._blend = space, _Log(space), decay, Blend(space)
-        self.reset()
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        return dict(self._log.counts)
+        self._decay, self._blend = decay, Blend(space)
+        super().__init__(space)
 
     def reset(self) -> None:
-        self._log.reset()
+        super().reset()
         self._chunks: list[ActionChunk] = []  # oldest first
 
     def take(self, now_ns: int) -> Action | None:
@@ -173,25 +166,22 @@ class Ensemble:
             return None
         said = np.stack([chunk.actions[self._at(chunk)] for chunk in self._chunks]).astype(np.float64)
         mean = self._blend(said, np.exp(-self._decay * np.arange(len(said))))
-        self._log.took(now_ns)
+        self._took(now_ns)
         return _action(mean, self._chunks[-1])
 
     def _at(self, chunk: ActionChunk) -> int | None:
-        done = self._log.done_since(chunk.stamp_ns)
+        done = self._done_since(chunk.stamp_ns)
         return done if done < len(chunk.actions) else None
 
     def offer(self, chunk: ActionChunk, now_ns: int) -> None:
-        if self._log.accepts(chunk, now_ns):
+        if self._accepts(chunk, now_ns):
             self._chunks.append(chunk)
 
     def wants(self, now_ns: int) -> bool:
         return True
 
-    def committed(self, now_ns: int) -> np.ndarray:
-        return self._log.nothing()
 
-
-class Prefetch:
+class Prefetch(_Executes):
     """Asks while the last answer is still executed. `replan`: actions of each answer that are executed at least.
 
     The overlap is blended whether or not the model was told what was committed: where it was, the two chunks agree near the
@@ -201,17 +191,13 @@ class Prefetch:
     def __init__(self, space: ActionSpace = CANONICAL_ARM, *, replan: int = 2) -> None:
         if replan < 1:
             raise UserError(f"replan {replan} must be at least 1")
-        self.space, self._log, self._replan, self._blend = space, _Log(space), replan, Blend(space)
-        self.reset()
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        return dict(self._log.counts)
+        self._replan, self._blend = replan, Blend(space)
+        super().__init__(space)
 
     def reset(self) -> None:
-        self._log.reset()
+        super().reset()
         self._chunk: ActionChunk | None = None
-        self._plan = self._log.nothing()  # what is left to execute, [n, a]
+        self._plan = np.zeros((0, self.space.width))  # what is left to execute, [n, a]
         self._executed = 0  # of this chunk
         self._delays: collections.deque[int] = collections.deque([1], maxlen=_DELAYS)
 
@@ -220,7 +206,7 @@ class Prefetch:
             return None
         values, self._plan = self._plan[0], self._plan[1:]
         self._executed += 1
-        self._log.took(now_ns)
+        self._took(now_ns)
         return _action(values, self._chunk)
 
     def wants(self, now_ns: int) -> bool:
@@ -228,15 +214,15 @@ class Prefetch:
         return not self._is_valid(now_ns) or self._executed >= self._replan or len(self._plan) <= expected
 
     def committed(self, now_ns: int) -> np.ndarray:
-        return self._plan[: max(self._delays)] if self._is_valid(now_ns) else self._log.nothing()
+        return self._plan[: max(self._delays)] if self._is_valid(now_ns) else super().committed(now_ns)
 
     def offer(self, chunk: ActionChunk, now_ns: int) -> None:
-        if not self._log.accepts(chunk, now_ns):
+        if not self._accepts(chunk, now_ns):
             return
-        delay = self._log.done_since(chunk.stamp_ns)
+        delay = self._done_since(chunk.stamp_ns)
         self._delays.append(max(1, delay))
         if delay >= len(chunk.actions):
-            self._log.counts["too_slow"] += 1
+            self._counts["too_slow"] += 1
             return
         rest = chunk.actions[delay:].astype(np.float64)
         if self._is_valid(now_ns):

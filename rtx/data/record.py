@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from rtx.data.fingerprint import USER_MODULE, source_of
 from rtx.data.pixels import pixel_format
 from rtx.errors import UserError, unknown_name
 from rtx.images import ChannelOrder
+from rtx.python_file import run_file
 from rtx.spec import CAMERA_ROLES, CANONICAL, Embodiment, Layout, to_json
 
 NO_ACTION = CANONICAL.without(*(field.name for field in CANONICAL.action.fields), "proprio")
@@ -224,21 +223,14 @@ def pixel_columns(images: Mapping[str, Any], depth: Mapping[str, Any]) -> dict[s
 
 
 def load_records(path: Path) -> dict[str, DatasetRecord]:
-    """Runs a user's Python file, which the user named, and returns the records it defines, by name.
+    """Runs a user's Python file, which the user named, and returns the records it defines, by name. Raises UserError.
 
     Worker processes run the file again by its path, so it needs no package around it.
     """
     path = Path(path).expanduser().absolute()
-    module_name = f"{USER_MODULE}{hashlib.sha256(str(path).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    if not path.is_file():
         raise UserError(f"no Python file at {path}; a file of records is a .py that builds rtx.data.DatasetRecord objects")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{path} failed to run: {type(error).__name__}: {error}") from error
+    module = run_file(path, USER_MODULE)
     found = [dataclasses.replace(v, file=str(path)) for v in vars(module).values() if isinstance(v, DatasetRecord)]
     if not found:
         raise UserError(f"{path} defines no DatasetRecord at its top level; e.g. RECORD = DatasetRecord(name=..., ...)")

@@ -16,11 +16,6 @@ from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, ActionSpace,
 
 _AnyField = TypeVar("_AnyField", bound=Field)
 _POS, _ROT, _GRIPPER, _TERMINATE = CANONICAL_ARM.fields
-BASE_POSE: tuple[Field, ...] = (
-    Field(name="base_pos", width=2, unit="m", frame="world"),
-    Field(name="base_heading", width=2, unit="1", frame="world"),
-)
-"""Where a base stands (m) and looks (cos and sin of its yaw), in its odometry's frame."""
 
 
 def default_layout(embodiment: Embodiment) -> Layout:
@@ -37,7 +32,7 @@ def default_layout(embodiment: Embodiment) -> Layout:
             action.append(_TERMINATE)
     if parts.base:
         action += fields.base_delta()
-        proprio += [] if parts.arms else BASE_POSE
+        proprio += [] if parts.arms else fields.BASE_POSE
     return Layout(action=ActionSpace(fields=tuple(action)), proprio=tuple(proprio))
 
 

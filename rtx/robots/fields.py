@@ -66,6 +66,13 @@ def left(field: _AnyField) -> _AnyField:
     return dataclasses.replace(field, name=f"left_{field.name}")
 
 
+BASE_POSE: tuple[Field, ...] = (
+    Field(name="base_pos", width=2, unit="m", frame="world"),
+    Field(name="base_heading", width=2, unit="1", frame="world"),
+)
+"""Where a base stands (m) and looks (cos and sin of its yaw: no wrap at pi), in its odometry's frame."""
+
+
 def eef_pos(unit: str = "m") -> Field:
     """Measured position of the gripper point, base frame."""
     return Field(name="eef_pos", width=3, unit=unit, frame="base")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-import traceback
-import types
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from rtx.errors import UserError
+from rtx.python_file import run_file
 from rtx.spec import Embodiment, Kinematics
 
 _HINT = "rtx robots new my_robot.py writes a commented file to start from"
@@ -28,34 +25,12 @@ def load_robot(path: Path) -> Embodiment:
     path = Path(path).expanduser().absolute()
     if not path.is_file():
         raise UserError(f"no Python file at {path}; {_HINT}")
-    loader = _Fresh(f"rtx_robot_{path.stem}", str(path))
-    module = types.ModuleType(loader.name)
-    sys.modules[loader.name] = module  # dataclasses of the file look their module up
-    try:
-        loader.exec_module(module)
-    except SyntaxError as error:
-        raise UserError(f"{error.filename or path}, line {error.lineno}: {error.msg}: {(error.text or '').strip()}") from error
-    except Exception as error:
-        what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        raise UserError(f"{path}{_line(error, path)}: {what}") from error
+    module = run_file(path, "rtx_robot_")
     robot = getattr(module, "ROBOT", None)
     if not isinstance(robot, Embodiment):
         there = "nothing of that name" if robot is None else f"ROBOT is a {type(robot).__name__}"
         raise UserError(f"{path} must define ROBOT = Embodiment(...) at its top level; it has {there}. {_HINT}")
     return dataclasses.replace(robot, kinematics=_beside(robot.kinematics, path.parent))
-
-
-class _Fresh(SourceFileLoader):
-    """Reads the file itself: Python's cached bytecode is taken by whole seconds, and may hold limits edited since."""
-
-    def get_code(self, fullname: str) -> types.CodeType:
-        return self.source_to_code(self.get_data(self.path), self.path)
-
-
-def _line(error: Exception, path: Path) -> str:
-    """Of the user's file, where the error came through it last."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
-    return f", line {lines[-1]}" if lines else ""
 
 
 def _beside(kinematics: Kinematics | None, folder: Path) -> Kinematics | None:

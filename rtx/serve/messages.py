@@ -35,7 +35,7 @@ import numpy as np
 
 from rtx.errors import UserError
 from rtx.spec import ActionChunk, Contract, Field, Observation, to_json
-from rtx_client.client import PROTOCOL
+from rtx_client.handshake import PROTOCOL
 from rtx_client.wire import MAX_MESSAGE_BYTES, WireError
 
 _REQUIRED = ("robot", "instruction", "stamp_ns", "proprio", "images")

@@ -7,17 +7,13 @@ A configuration file is Python that the user names; it is run. Nothing read from
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import inspect
-import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from rtx.errors import UserError, unknown_name
+from rtx.python_file import guarded, run_file
 from rtx.train import fields
 from rtx.train.config import FROM_DATA, TrainConfig
 from rtx.typed_json import hints
@@ -61,7 +57,7 @@ def load_config(target: str, settings: Sequence[str] = ()) -> TrainConfig:
         listed = ", ".join(f"{path}:{choice}" for choice in functions)
         raise UserError(f"{path} holds {len(functions)} configurations; choose one of {listed}")
     build = functions[function] if function else next(iter(functions.values()))
-    config = _guarded(path, build)
+    config = guarded(path, build)
     if not isinstance(config, TrainConfig):
         raise UserError(f"{path}:{build.__name__} returned {type(config).__name__}, expected a TrainConfig")
     return override(config, settings)
@@ -84,24 +80,4 @@ def _run_file(path: Path) -> ModuleType:
     if not path.is_file():
         near = sorted(str(other) for other in path.parent.glob("*.py")) if path.parent.is_dir() else []
         raise UserError(f"no such configuration file: {path}" + (f"; {path.parent} has {', '.join(near)}" if near else ""))
-    name = f"rtx_config_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path} is not a Python file; expected configs/name.py or configs/name.py:function")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses defined in the file look themselves up there
-    loader = spec.loader
-    _guarded(path, lambda: loader.exec_module(module))
-    return module
-
-
-def _guarded(path: Path, run: Callable[[], Any]) -> Any:
-    """Errors of the user's file, at the line of the user's file."""
-    try:
-        return run()
-    except UserError:
-        raise
-    except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
-        line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else "?")
-        raise UserError(f"{path}, line {line}: {type(error).__name__}: {error}") from error
+    return run_file(path, "rtx_config_")

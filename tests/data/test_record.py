@@ -188,7 +188,7 @@ def test_a_record_of_a_file_that_is_none(tmp_path):
     with pytest.raises(UserError, match="defines no DatasetRecord"):
         load_records(tmp_path / "empty.py")
     (tmp_path / "broken.py").write_text("import no_such_module\n")
-    with pytest.raises(UserError, match="failed to run: ModuleNotFoundError"):
+    with pytest.raises(UserError, match=r"line \d+: ModuleNotFoundError"):
         load_records(tmp_path / "broken.py")
     with pytest.raises(UserError, match=r"unknown data set 'brigde_dataset'; did you mean 'bridge_dataset'"):
         find("brigde_dataset")

@@ -35,7 +35,7 @@ def test_a_description_is_looked_for_beside_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ROBOT = (\n", r"my_robot\.py, line 1: '\(' was never closed: ROBOT = \("),
+        ("ROBOT = (\n", r"my_robot\.py, line 1: SyntaxError: '\(' was never closed: ROBOT = \("),
         ("\n\nimport no_such_package\n", r"my_robot\.py, line 3: ModuleNotFoundError: .*no_such_package"),
         (
             FROM_OURS + "limits = dataclasses.replace(SIM_ARMS['sim_panda'].limits, max_step_m=0.0)\n",

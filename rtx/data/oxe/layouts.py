@@ -23,12 +23,6 @@ TOOL_DELTA_POS = ActionField(name="tool_delta_pos", width=3, kind="delta_pos", u
 TOOL_DELTA_ROT = ActionField(name="tool_delta_rot", width=3, kind="delta_rot", unit="rad", frame="tool", rotation="rpy")
 """Motion in the gripper's own frame at the start of the step, of sets that measure no orientation."""
 
-BASE_POSE: tuple[Field, ...] = (
-    Field(name="base_pos", width=2, unit="m", frame="world"),
-    Field(name="base_heading", width=2, unit="1", frame="world"),
-)
-"""Where a base stands (m) and looks (cos and sin of its yaw: no wrap at pi), in its odometry's frame."""
-
 LEFT_ARM: tuple[ActionField, ...] = (left(DELTA_POS), left(DELTA_ROT), left(GRIPPER))
 """Width 7. One terminate is enough for both arms."""
 
@@ -38,7 +32,7 @@ LEFT_PROPRIO: tuple[Field, ...] = (left(EEF_POS), left(EEF_ROT), left(GRIPPER_ST
 ARM_AND_BASE = Layout(action=ActionSpace(fields=(*CANONICAL_ARM.fields, *fields.base_delta())))
 """Action width 11: `CANONICAL_ARM`, then forward and left (m) and the turn to the left (rad), in the base's own frame."""
 
-BASE = Layout(action=ActionSpace(fields=fields.base_delta()), proprio=BASE_POSE)
+BASE = Layout(action=ActionSpace(fields=fields.base_delta()), proprio=fields.BASE_POSE)
 """Action width 3, proprio width 4."""
 
 TWO_ARMS = Layout(

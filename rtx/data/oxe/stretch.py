@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from rtx.data.oxe.arms import View, arm, images, keys
 from rtx.data.oxe.gnm import driven
-from rtx.data.oxe.layouts import ARM_AND_BASE, BASE_POSE
+from rtx.data.oxe.layouts import ARM_AND_BASE
 from rtx.data.oxe.moves import motion_switch, values
 from rtx.data.oxe.polarity import FLAGS
 from rtx.data.record import DatasetRecord, Switch, Trajectory
@@ -180,7 +180,7 @@ STRETCH: tuple[DatasetRecord, ...] = (
             "observation/an_object_is_in_hand": (),
         },
         standardize=standardize_spoc,
-        layout=Layout(action=ARM_AND_BASE.action, proprio=(*CANONICAL_PROPRIO, *BASE_POSE)),
+        layout=Layout(action=ARM_AND_BASE.action, proprio=(*CANONICAL_PROPRIO, *fields.BASE_POSE)),
         notes=(
             "discrete steps (0.2 m, 30 or 6 degrees, 0.1 or 0.02 m of the arm): no control frequency, 5.0 is a placeholder",
             "the nine numbers: base_theta, base_z, arm_y, arm_z, wrist_yaw, then flags pickup, dropoff, done, sub_done",
