@@ -31,8 +31,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rtx.embodiment import CANONICAL
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import CANONICAL, ActionChunk, Contract, FieldStatistics, Observation, Statistics
+from rtx.spec import ActionChunk, Contract, FieldStatistics, Observation, Statistics
 from rtx_client import Actions, Client, Hold
 
 ROBOT = "sim_panda"

@@ -19,8 +19,9 @@ from rtx.control.host import LocalGuard
 from rtx.control.loop import drive
 from rtx.control.simulated import LateAsker, SimulatedClock
 from rtx.drivers.sim import SimDriver
+from rtx.embodiment import CANONICAL_ARM
 from rtx.robots.adapter import Adapter
-from rtx.spec import CANONICAL_ARM, ActionChunk
+from rtx.spec import ActionChunk
 from rtx.tables import text_table
 
 CHUNK = 8

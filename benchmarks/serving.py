@@ -36,6 +36,7 @@ import numpy as np
 from websockets.asyncio.client import connect as connect_async
 from websockets.sync.client import connect
 
+from rtx.embodiment import CANONICAL
 from rtx.models.text import WordTokenizer
 from rtx.models.vla.config import nano_paligemma
 from rtx.models.vla.planning import build_vla
@@ -43,7 +44,7 @@ from rtx.robots.sim_arms import SIM_ARMS
 from rtx.serve.inputs import Inputs
 from rtx.serve.policy import Policy
 from rtx.serve.server import Options, Running, serve
-from rtx.spec import CANONICAL, ActionChunk, Contract, FieldStatistics, Observation, Statistics
+from rtx.spec import ActionChunk, Contract, FieldStatistics, Observation, Statistics
 from rtx_client.wire import pack, unpack
 
 ROBOT, PIXELS, HZ, SOON = "sim_panda", 128, 10.0, 60.0

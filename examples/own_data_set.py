@@ -13,8 +13,8 @@ import numpy as np
 
 from rtx.data.record import DatasetRecord, ImageKey, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, ended
+from rtx.embodiment import ActionSpace, Camera, Embodiment, Limits
 from rtx.robots import fields, rotations
-from rtx.spec import ActionSpace, Camera, Embodiment, Limits
 
 ROBOT = Embodiment(
     name="my_robot",

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from rtx.spec import ActionSpace, Contract, Embodiment, Observation
+from rtx.embodiment import ActionSpace, Embodiment
+from rtx.spec import Contract, Observation
 from rtx.tpu import leave_absent_tpu_alone
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
+from rtx.embodiment import Fit
 from rtx.errors import UserError, WorldError
-from rtx.spec import Fit
 
 ChannelOrder = Literal["rgb", "bgr"]
 Size = tuple[int, int]  # (height, width) in pixels

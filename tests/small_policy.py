@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rtx.embodiment import CANONICAL
 from rtx.models.protocol import Model
 from rtx.models.text import WordTokenizer
 from rtx.robots.sim_arms import SIM_ARMS
 from rtx.serve.policy import Policy
-from rtx.spec import CANONICAL, Contract, FieldStatistics, Observation, Statistics
+from rtx.spec import Contract, FieldStatistics, Observation, Statistics
 
 TOKENIZER = WordTokenizer.from_texts(["push the red cube to the left"], max_length=8)
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rtx.embodiment import Fit
 from rtx.errors import UserError, WorldError
 from rtx.images import ChannelOrder, Place, decode, encode_jpeg, encode_png, place_in, resize
-from rtx.spec import Fit
 
 
 def scene(height: int, width: int, seed: int = 0) -> np.ndarray:

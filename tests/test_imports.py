@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = {
+    "embodiment",
     "errors",
     "files",
     "page",
@@ -23,6 +24,7 @@ BASE = {
     "versions",
 }
 ROOMS: dict[str, set[str]] = {
+    "embodiment": {"errors"},
     "errors": set(),
     "files": {"errors"},
     "page": set(),
@@ -30,9 +32,9 @@ ROOMS: dict[str, set[str]] = {
     "progress": set(),
     "python_file": {"errors"},
     "tables": set(),
-    "images": {"errors", "spec"},
+    "images": {"embodiment", "errors"},
     "tpu": set(),
-    "spec": {"errors"},
+    "spec": {"embodiment", "errors"},
     "typed_json": {"errors"},
     "versions": {"page"},
     "robots": BASE,

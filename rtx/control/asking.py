@@ -13,9 +13,10 @@ from jaxtyping import Float
 
 from rtx.control.judge import Converts
 from rtx.drivers.driver import RobotState
+from rtx.embodiment import CANONICAL, Layout, field_slices
 from rtx.errors import UserError, WorldError
 from rtx.robots.rates import resample, resample_chunk
-from rtx.spec import CANONICAL, ActionChunk, Layout, Statistics, field_slices
+from rtx.spec import ActionChunk, Statistics
 from rtx.typed_json import from_json
 from rtx_client.client import Client
 from rtx_client.errors import Hold, PolicyError

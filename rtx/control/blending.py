@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from rtx.embodiment import ActionField, ActionSpace, field_slices
 from rtx.errors import UserError
 from rtx.robots import rotations
-from rtx.spec import ActionField, ActionSpace, field_slices
 
 _AT_AN_END = 0.05  # of a gripper's range: what is nearer to an end is a choice, not an opening
 

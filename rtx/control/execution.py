@@ -30,8 +30,9 @@ import numpy as np
 from jaxtyping import Float
 
 from rtx.control.blending import Blend
+from rtx.embodiment import CANONICAL_ARM, ActionSpace
 from rtx.errors import UserError, look_up
-from rtx.spec import CANONICAL_ARM, ActionChunk, ActionSpace
+from rtx.spec import ActionChunk
 
 ACT_DECAY = 0.01  # ACT's m: nearly a plain mean, the oldest counts most
 _DELAYS = 10  # answers whose longest delay is expected of the next, as in real-time chunking's delay buffer

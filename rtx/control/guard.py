@@ -22,9 +22,9 @@ import numpy as np
 from rtx.control.guard_log import GuardLog
 from rtx.control.judge import Command, Converts, Judge, Judgement
 from rtx.drivers.driver import Driver, RobotState
+from rtx.embodiment import CANONICAL, Layout, Limits
 from rtx.errors import UserError, WorldError
 from rtx.robots.safety import SOONEST
-from rtx.spec import CANONICAL, Layout, Limits
 
 LIMITS_OFF = "I know the arm may hit something"
 """What must be written, to the letter, to turn limits off."""

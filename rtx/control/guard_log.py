@@ -20,8 +20,9 @@ from typing import Any, TextIO
 import numpy as np
 
 from rtx.control.judge import Command, Converts, Judge, Judgement, Memory
+from rtx.embodiment import Embodiment, Layout, Limits
 from rtx.errors import UserError, WorldError
-from rtx.spec import Embodiment, Layout, Limits, to_json
+from rtx.spec import to_json
 from rtx.typed_json import from_json
 
 _LONGEST = 100  # numbers of a command that are kept: a wrong length is as wrong with more

@@ -34,8 +34,8 @@ from rtx.control.guard import Guard, GuardSettings, Status
 from rtx.control.guard_log import GuardLog
 from rtx.control.judge import Command, Converts
 from rtx.drivers.driver import Driver, RobotState
+from rtx.embodiment import CANONICAL, Layout, Limits
 from rtx.errors import UserError, WorldError
-from rtx.spec import CANONICAL, Layout, Limits
 from rtx_client.wire import WireError, pack, unpack
 
 log = logging.getLogger(__name__)

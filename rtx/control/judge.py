@@ -17,10 +17,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from rtx.embodiment import CANONICAL, ActionField, ActionSpace, Embodiment, Field, Layout, Limits, field_slices
 from rtx.errors import UserError, WorldError
 from rtx.robots import rotations
 from rtx.robots.safety import Past, SafetyFilter
-from rtx.spec import CANONICAL, ActionField, ActionSpace, Embodiment, Field, Layout, Limits, field_slices
 
 ORDER_REASONS = ("not_armed", "before_arming", "repeated", "overtaken", "superseded", "too_old", "state_stale", "bad_state")
 NATIVE_REASONS = ("unreachable", "bad_native", "adapter")

@@ -24,7 +24,8 @@ from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.order import mix
 from rtx.data.tokenizers import Texts, Tokenizers
 from rtx.data.windows import Windows, episode_of, windows
-from rtx.spec import RELATIVE_KINDS, Batch, Contract
+from rtx.embodiment import RELATIVE_KINDS
+from rtx.spec import Batch, Contract
 
 _GOAL_KEY = np.uint64(0x60A1)  # so that a sample's goal does not follow from its choice among several sentences
 PADDING_SAMPLE = -1

@@ -12,8 +12,9 @@ from rtx.data.oxe.mixtures import MIXTURES, find_mixture
 from rtx.data.prepared import PreparedSet
 from rtx.data.record import DatasetRecord, load_records
 from rtx.data.simulated import SIMULATED
+from rtx.embodiment import Field, dim_names
 from rtx.errors import unknown_name
-from rtx.spec import Field, FieldStatistics, dim_names
+from rtx.spec import FieldStatistics
 from rtx.tables import text_table
 
 RECORDS: Mapping[str, DatasetRecord] = {**OXE, DROID_JOINTS.name: DROID_JOINTS, **SIMULATED}

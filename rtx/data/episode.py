@@ -22,8 +22,8 @@ from rtx.data.record import DatasetRecord, Trajectory, pixel_columns
 from rtx.data.resample import resample
 from rtx.data.sentences import check_finite
 from rtx.data.texts import decode_text
+from rtx.embodiment import Layout
 from rtx.errors import UserError, WorldError
-from rtx.spec import Layout
 
 _JPEG, _PNG = 0xFFD8, 0x8950  # the first two bytes
 

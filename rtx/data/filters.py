@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Int32
 
 from rtx.data.prepared import PreparedSet
+from rtx.embodiment import RELATIVE_KINDS, ActionField
 from rtx.errors import UserError
-from rtx.spec import RELATIVE_KINDS, ActionField
 
 
 @dataclass(frozen=True, kw_only=True)

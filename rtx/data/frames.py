@@ -24,9 +24,9 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from rtx.data.prepared import ImageIndex, PreparedSplit
 from rtx.data.storage import Location, RangeReader, Url
 from rtx.data.windows import episode_of
+from rtx.embodiment import Fit
 from rtx.errors import WorldError
 from rtx.images import Size
-from rtx.spec import Fit
 
 _MAX_GAP_BYTES = 4096  # reading over a gap is cheaper than another call; between neighbours lie 2 to 5 bytes
 _MAX_READ_BYTES = 4 << 20

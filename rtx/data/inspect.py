@@ -21,9 +21,10 @@ from rtx.data.film import STRIP_HEIGHT, gallery, strips
 from rtx.data.measured import measured_motion
 from rtx.data.prepared import PreparedSet, PreparedSplit
 from rtx.data.svg import COLOURS, Line, histogram, plot
+from rtx.embodiment import ActionField, Embodiment, Field, Layout, dim_names, field_slices
 from rtx.errors import UserError
 from rtx.files import atomic
-from rtx.spec import ActionField, Embodiment, Field, FieldStatistics, Layout, dim_names, field_slices
+from rtx.spec import FieldStatistics
 from rtx.tables import Cell, html_table
 
 _MAX_ROWS = 200_000  # for histograms and checks: evenly spaced episodes up to about so many steps

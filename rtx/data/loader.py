@@ -29,8 +29,9 @@ from rtx.data.assemble import PADDING_SAMPLE, Assembler, Plan, batch_digest
 from rtx.data.mixture import Mixture
 from rtx.data.order import Order
 from rtx.data.tokenizers import Tokenizers
+from rtx.embodiment import Fit
 from rtx.errors import UserError, unknown_name
-from rtx.spec import Batch, Contract, Fit
+from rtx.spec import Batch, Contract
 
 __all__ = ["Loader", "LoaderState", "batch_digest", "one_pass"]
 

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from rtx.data.prepared import PreparedSplit
+from rtx.embodiment import ActionField, Field, Layout, field_slices
 from rtx.robots import rotations
-from rtx.spec import ActionField, Field, Layout, field_slices
 
 
 def measured_motion(layout: Layout, part: PreparedSplit, rows: np.ndarray) -> Float[np.ndarray, "n a"]:

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from rtx.data.filters import NO_FILTERS, Filters, Kept, kept
 from rtx.data.order import Order, block_counts
 from rtx.data.prepared import PreparedSet
+from rtx.embodiment import Fit
 from rtx.errors import UserError, unknown_name
-from rtx.spec import Contract, Fit, Statistics, to_json
+from rtx.spec import Contract, Statistics, to_json
 from rtx.tables import text_table
 
 log = logging.getLogger(__name__)

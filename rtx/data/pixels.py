@@ -27,9 +27,9 @@ from PIL import Image
 
 from rtx.data.example import Malformed, varints
 from rtx.data.features import FeatureSpec
+from rtx.embodiment import Fit
 from rtx.errors import UserError, WorldError
 from rtx.images import ChannelOrder, Size, decode, place_in, resize
-from rtx.spec import Fit
 
 Encoding = Literal["picture", "uint16_png", "float_png", "varint", "float32", "bytes", "zlib"]
 FILES = ("picture", "uint16_png", "float_png")  # encodings that are a JPEG or PNG file

@@ -21,10 +21,11 @@ from rtx.data.features import open_source
 from rtx.data.pixels import PICTURE, PixelFormat
 from rtx.data.record import DatasetRecord, depth_column
 from rtx.data.storage import Location, location, stats
+from rtx.embodiment import Embodiment, Layout
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import read_json
 from rtx.images import ChannelOrder
-from rtx.spec import Embodiment, Layout, Statistics
+from rtx.spec import Statistics
 from rtx.typed_json import from_json
 
 FORMAT = 5

@@ -18,10 +18,11 @@ from typing import Any, Literal
 from rtx.data.features import STEPS, FeatureSpec
 from rtx.data.fingerprint import USER_MODULE, source_of
 from rtx.data.pixels import pixel_format
+from rtx.embodiment import CAMERA_ROLES, CANONICAL, Embodiment, Layout
 from rtx.errors import UserError, unknown_name
 from rtx.images import ChannelOrder
 from rtx.python_file import run_file
-from rtx.spec import CAMERA_ROLES, CANONICAL, Embodiment, Layout, to_json
+from rtx.spec import to_json
 
 NO_ACTION = CANONICAL.without(*(field.name for field in CANONICAL.action.fields), "proprio")
 """The layout of a data set that knows neither action nor proprio: pictures and texts."""

@@ -15,9 +15,9 @@ from jaxtyping import Float
 
 from rtx.data.record import Trajectory
 from rtx.data.standardize import cut
+from rtx.embodiment import ActionField, Layout
 from rtx.errors import UserError
 from rtx.robots import rotations
-from rtx.spec import ActionField, Layout
 
 
 def resample(trajectory: Trajectory, layout: Layout, stride: int) -> Trajectory:

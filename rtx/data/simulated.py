@@ -73,9 +73,9 @@ import numpy as np
 
 from rtx.data.record import DatasetRecord, ImageKey, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, ended
+from rtx.embodiment import RotationForm
 from rtx.robots.rotations import to_matrix, transpose
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import RotationForm
 
 _FLAGS: Mapping[str, tuple[int, ...]] = {"is_last": (), "is_terminal": ()}
 

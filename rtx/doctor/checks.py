@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 
 from rtx.doctor.recording import Recorded
 from rtx.doctor.turned import by_yaw, frames_known, into_tool, out_of_tool
-from rtx.spec import Contract, FieldStatistics, Layout, dim_names, field_slices
+from rtx.embodiment import Layout, dim_names, field_slices
+from rtx.spec import Contract, FieldStatistics
 
 _RATE_OFF = 1.25  # times the contract's: less is jitter
 _OUTSIDE = 0.5  # of the values beyond training's 1-99 %, of which 2 % are by definition

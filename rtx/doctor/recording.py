@@ -21,9 +21,9 @@ from rtx.data.leaves import decode_leaf
 from rtx.data.record import DatasetRecord
 from rtx.data.storage import open_file
 from rtx.data.tfrecord import RecordReader
+from rtx.embodiment import Layout
 from rtx.errors import UserError, WorldError
 from rtx.images import ChannelOrder, decode
-from rtx.spec import Layout
 
 STAMP = "steps/stamp_ns"
 """Where `rtx serve --record` keeps the monotonic time of each frame."""

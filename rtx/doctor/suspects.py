@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Float
 
 from rtx.doctor.turned import Actions, States, by_yaw, frames_known, into_tool, out_of_tool, yawed_state
-from rtx.spec import RELATIVE_KINDS, ActionSpace, Contract, Layout, Normalizer, field_slices
+from rtx.embodiment import RELATIVE_KINDS, ActionSpace, Layout, field_slices
+from rtx.spec import Contract, Normalizer
 
 Answer = Callable[[Float[np.ndarray, "n k a"], States], Actions]  # answers, recorded state -> as the log would have them
 ZOOMS = (0.85, 0.7, 0.55)

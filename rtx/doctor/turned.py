@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
+from rtx.embodiment import Layout, field_slices
 from rtx.robots import rotations
-from rtx.spec import Layout, field_slices
 
 Actions = Float[np.ndarray, "n a"]
 States = Float[np.ndarray, "n p"]

@@ -19,8 +19,8 @@ import numpy as np
 from rtx.drivers.cameras import CameraSource
 from rtx.drivers.driver import RobotState
 from rtx.drivers.native import ArmModel, Measured, Target, Translator, arm_prefix
+from rtx.embodiment import Embodiment
 from rtx.errors import UserError, WorldError
-from rtx.spec import Embodiment
 
 
 @runtime_checkable

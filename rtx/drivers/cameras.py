@@ -21,9 +21,9 @@ from urllib.parse import parse_qsl
 import numpy as np
 from jaxtyping import UInt8
 
+from rtx.embodiment import Camera, Fit
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.images import resize
-from rtx.spec import Camera, Fit
 
 Picture = UInt8[np.ndarray, "h_ w_ 3"]
 Clock = Callable[[], int]

@@ -18,7 +18,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from rtx.spec import Embodiment
+from rtx.embodiment import Embodiment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,9 +19,9 @@ from rtx.drivers.driver import Driver
 from rtx.drivers.native import ArmModel, Measured, Target
 from rtx.drivers.registry import DriverSpec
 from rtx.drivers.sdk import need_sdk
+from rtx.embodiment import Embodiment
 from rtx.errors import UserError, WorldError
 from rtx.robots import rotations
-from rtx.spec import Embodiment
 
 _FULL_RAD_S, _FULL_M_S = 2.61, 1.7  # what a dynamics factor of 1 means: libfranka's limits of Panda and FR3
 _HAND_STEP_M, _HAND_SPEED_M_S = 0.002, 0.1  # the hand takes goals, no stream: it is told of changes only

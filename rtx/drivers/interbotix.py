@@ -21,8 +21,8 @@ from rtx.drivers.driver import Driver
 from rtx.drivers.dynamixel import CURRENT_POSITION, POSITION, DynamixelBus
 from rtx.drivers.native import LEFT, ArmModel, Measured, Target
 from rtx.drivers.registry import DriverSpec
+from rtx.embodiment import Embodiment
 from rtx.errors import UserError, WorldError, look_up
-from rtx.spec import Embodiment
 
 _GRIPPER_SPEED_RAD_S = 6.0
 

@@ -21,8 +21,8 @@ from rtx.drivers.driver import Driver
 from rtx.drivers.native import ArmModel, Measured, Target
 from rtx.drivers.registry import DriverSpec
 from rtx.drivers.sdk import need_sdk
+from rtx.embodiment import Embodiment
 from rtx.errors import UserError, WorldError
-from rtx.spec import Embodiment
 
 _JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
 _GRIPPER = "gripper"  # 0 closed, 100 open

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from rtx.embodiment import ActionField, Embodiment, Field, field_slices
 from rtx.errors import UserError, WorldError
 from rtx.robots import rotations
-from rtx.spec import ActionField, Embodiment, Field, field_slices
 
 if TYPE_CHECKING:  # it brings a solver
     from rtx.robots.kinematics import ArmKinematics

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from rtx.drivers.driver import Driver
+from rtx.embodiment import Embodiment
 from rtx.errors import UserError, unknown_name
-from rtx.spec import Embodiment
 
 
 @dataclass(frozen=True, kw_only=True)

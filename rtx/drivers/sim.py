@@ -15,11 +15,11 @@ import numpy as np
 
 from rtx.drivers.driver import Driver, RobotState
 from rtx.drivers.registry import DriverSpec
+from rtx.embodiment import CANONICAL_ARM, Embodiment
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.eval.sim.tasks import TASKS
 from rtx.robots.adapter import Adapter
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import CANONICAL_ARM, Embodiment
 
 if TYPE_CHECKING:  # the simulator takes a second to import, and renders
     from rtx.eval.sim.env import SimEnv

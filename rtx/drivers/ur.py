@@ -23,9 +23,9 @@ from rtx.drivers.native import ArmModel, Measured, Target
 from rtx.drivers.registry import DriverSpec
 from rtx.drivers.robotiq import RobotiqGripper
 from rtx.drivers.sdk import need_sdk
+from rtx.embodiment import Embodiment
 from rtx.errors import UserError, WorldError
 from rtx.robots import rotations
-from rtx.spec import Embodiment
 
 _HZ = 125.0
 _SILENT_S = 0.25  # of the controller, before what it said last counts as old

@@ -19,9 +19,9 @@ from rtx.drivers.driver import Driver
 from rtx.drivers.native import ArmModel, Measured, Target
 from rtx.drivers.registry import DriverSpec
 from rtx.drivers.sdk import need_sdk
+from rtx.embodiment import Embodiment
 from rtx.errors import UserError, WorldError
 from rtx.robots import rotations
-from rtx.spec import Embodiment
 
 _JOINTS, _POSES = 6, 7  # modes of online planning
 _READY, _PAUSED, _STOPPED = 0, 3, 4  # states

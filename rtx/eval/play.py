@@ -23,12 +23,13 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from rtx.embodiment import Embodiment
 from rtx.errors import UserError
 from rtx.eval.outcome import Outcome
 from rtx.eval.suite import Episode
 from rtx.robots.adapter import Adapter
 from rtx.robots.safety import SafetyFilter
-from rtx.spec import ActionChunk, Embodiment, Observation
+from rtx.spec import ActionChunk, Observation
 
 
 @runtime_checkable

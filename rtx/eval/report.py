@@ -28,7 +28,7 @@ from rtx.versions import machine, versions
 
 if TYPE_CHECKING:
     from rtx.data.prepared import PreparedSet
-    from rtx.spec import ActionField, Embodiment
+    from rtx.embodiment import ActionField, Embodiment
 
 MAX_VIDEO_BYTES = 12_000_000  # of all of them together: the file stays under 20 MB
 

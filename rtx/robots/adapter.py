@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from rtx.embodiment import ActionField, Embodiment, Layout, field_slices
 from rtx.errors import UserError
 from rtx.robots import mobile_base
 from rtx.robots.adapter_layout import default_layout, known_action_fields
@@ -32,7 +33,6 @@ from rtx.robots.kinematics import ArmKinematics, Solution
 from rtx.robots.measured import ArmState
 from rtx.robots.parts import Arm, Parts, arm_title, parts_of
 from rtx.robots.proprio import ProprioReader
-from rtx.spec import ActionField, Embodiment, Layout, field_slices
 
 
 @dataclass(frozen=True, kw_only=True)

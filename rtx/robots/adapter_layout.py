@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TypeVar
 
+from rtx.embodiment import CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, ActionSpace, Embodiment, Field, Layout
 from rtx.robots import fields
 from rtx.robots.parts import Arm, parts_of
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, ActionSpace, Embodiment, Field, Layout
 
 _AnyField = TypeVar("_AnyField", bound=Field)
 _POS, _ROT, _GRIPPER, _TERMINATE = CANONICAL_ARM.fields

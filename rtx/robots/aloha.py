@@ -6,9 +6,9 @@ those of one arm and hold for each, in its own base frame.
 
 from __future__ import annotations
 
+from rtx.embodiment import CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, Camera, Field
 from rtx.robots import fields
 from rtx.robots.hardware import embodiment
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, Camera, Field
 
 ALOHA_HZ = 50.0
 _GRIPPER, _GRIPPER_STATE = CANONICAL_ARM.fields[2], CANONICAL_PROPRIO[2]  # 0 closed, 1 open: normalized by its software

@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from rtx.embodiment import ActionField
 from rtx.robots import grippers, rotations
 from rtx.robots.kinematics import ArmKinematics, Solution
 from rtx.robots.measured import Measured
 from rtx.robots.parts import Arm
 from rtx.robots.units import METRES, RADIANS, per_unit, unit_problem
-from rtx.spec import ActionField
 
 Values = Mapping[str, np.ndarray]
 

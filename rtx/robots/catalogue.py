@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rtx.embodiment import ActionField, Embodiment, Field, Kinematics, Limits
 from rtx.errors import unknown_name
 from rtx.robots.aloha import ALOHA, ALOHA_MOBILE
 from rtx.robots.droid import FRANKA_DROID, FRANKA_DROID_JOINTS
@@ -14,7 +15,6 @@ from rtx.robots.oxe import OXE_LABELS
 from rtx.robots.sim_arms import SIM_ARMS
 from rtx.robots.so_arms import SO_100, SO_101
 from rtx.robots.user_file import is_user_file, load_robot
-from rtx.spec import ActionField, Embodiment, Field, Kinematics, Limits
 from rtx.tables import text_table
 
 _LATER = (FRANKA_DROID, FRANKA_DROID_JOINTS, ALOHA, ALOHA_MOBILE, SO_100, SO_101)

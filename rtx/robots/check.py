@@ -1,6 +1,6 @@
 """Looks a robot's record over before it moves anything: units, ranges, limits, names, cameras, rate, kinematics, a dry run.
 
-A record that loads is already whole (`rtx.spec` refuses what contradicts itself). This looks for what is whole and still
+A record that loads is already whole (`rtx.embodiment` refuses what contradicts itself). This looks for what is whole and still
 wrong: millimetres for metres, degrees for radians, a box without the home pose, a step that the speed limit forbids.
 """
 
@@ -10,13 +10,13 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rtx.embodiment import ActionField, Camera, Embodiment, Field, Limits
 from rtx.errors import UserError
 from rtx.robots.adapter import make_adapter
 from rtx.robots.dry_run import try_kinematics
 from rtx.robots.findings import Finding, Report, note, problem
 from rtx.robots.grippers import GRIPPER_UNITS
 from rtx.robots.units import METRES, RADIANS
-from rtx.spec import ActionField, Camera, Embodiment, Field, Limits
 
 _LENGTHS, _ANGLES = tuple(METRES), tuple(RADIANS)
 _SPEEDS, _TURN_SPEEDS = tuple(f"{unit}/s" for unit in METRES), tuple(f"{unit}/s" for unit in RADIANS)

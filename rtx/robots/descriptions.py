@@ -15,8 +15,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+from rtx.embodiment import Kinematics
 from rtx.errors import UserError, WorldError, unknown_name
-from rtx.spec import Kinematics
 
 _UNNEEDED = (
     "geoms", "meshes", "textures", "materials", "hfields", "skins", "flexes", "actuators", "sensors", "equalities", "tendons",

@@ -5,9 +5,9 @@ Commanded in poses or in joint angles; its data holds both.
 
 from __future__ import annotations
 
+from rtx.embodiment import Camera
 from rtx.robots import fields
 from rtx.robots.hardware import embodiment
-from rtx.spec import Camera
 
 DROID_HZ = 15.0
 _CAMERAS = (

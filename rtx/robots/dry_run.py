@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from rtx.embodiment import Embodiment, Kinematics, Limits
 from rtx.errors import UserError, WorldError
 from rtx.robots import rotations
 from rtx.robots.descriptions import load_arm
 from rtx.robots.findings import Finding, Move, note, problem
 from rtx.robots.kinematics import ArmKinematics, Pose
-from rtx.spec import Embodiment, Kinematics, Limits
 
 STEPS = 4
 LONGEST_M, LONGEST_RAD = 0.10, 0.20  # of one motion of the dry run

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TypeVar
 
-from rtx.spec import ActionField, ActionKind, Field, Frame, RotationForm
+from rtx.embodiment import ActionField, ActionKind, Field, Frame, RotationForm
 
 _AnyField = TypeVar("_AnyField", bound=Field)
 _ROTATION_WIDTH = {"rpy": 3, "axis_angle": 3, "quat_wxyz": 4, "quat_xyzw": 4, "rot6d": 6}

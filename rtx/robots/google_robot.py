@@ -6,9 +6,9 @@ about one half means "as it is", which the driver has to hold.
 
 from __future__ import annotations
 
+from rtx.embodiment import ActionField, ActionSpace, Camera, Embodiment, Field
 from rtx.robots import fields
 from rtx.robots.hardware import limits
-from rtx.spec import ActionField, ActionSpace, Camera, Embodiment, Field
 
 _HZ = 3.0
 

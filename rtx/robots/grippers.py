@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtx.spec import Field
+from rtx.embodiment import Field
 
 GRIPPER_UNITS = ("1", "percent", "m", "cm", "mm", "rad", "deg", "ticks", "binary")
 OPEN_ABOVE, CLOSE_BELOW = 0.6, 0.4  # openings at which a binary gripper changes its mind

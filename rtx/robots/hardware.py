@@ -13,8 +13,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rtx.embodiment import ActionField, ActionSpace, Camera, Embodiment, Field, Kinematics, Limits
 from rtx.errors import unknown_name
-from rtx.spec import ActionField, ActionSpace, Camera, Embodiment, Field, Kinematics, Limits
 
 _SPEED_M_S = 0.5  # every one of them can do more; people stand beside them
 _SPEED_RAD_S = 1.5

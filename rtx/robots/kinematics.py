@@ -27,10 +27,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from rtx.embodiment import Kinematics
 from rtx.errors import UserError
 from rtx.robots import rotations
 from rtx.robots.descriptions import import_mujoco, load_arm
-from rtx.spec import Kinematics
 
 TURN_WEIGHT_M = 0.2  # metres that a radian is worth, where not both can be had
 SINGULAR_BELOW = 0.02  # smallest singular value (m) of the weighted Jacobian; five arms at work had 0.04 to 0.13

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from rtx.embodiment import CANONICAL, Embodiment, Field, Layout, Limits, field_slices
 from rtx.errors import UserError
-from rtx.spec import CANONICAL, Embodiment, Field, FieldStatistics, Layout, Limits, Statistics, field_slices
+from rtx.spec import FieldStatistics, Statistics
 
 MARGIN = 0.10  # of the width between q01 and q99, on each side; of the longest step
 _LEAST_MARGIN_M = 0.02

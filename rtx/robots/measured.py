@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from rtx.embodiment import Field, field_slices
 from rtx.robots import grippers, rotations
 from rtx.robots.kinematics import ArmKinematics
 from rtx.robots.units import METRES, RADIANS, per_unit, unit_problem
-from rtx.spec import Field, field_slices
 
 
 class ArmState:

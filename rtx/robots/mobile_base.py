@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from rtx.embodiment import ActionField
 from rtx.robots.units import METRES, RADIANS, per_unit, unit_problem
-from rtx.spec import ActionField
 
 Twist = Float[np.ndarray, "*b 3"]
 

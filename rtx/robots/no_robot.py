@@ -1,6 +1,6 @@
 """Whose pictures come from elsewhere: web data, and models that learned from them alone."""
 
-from rtx.spec import CANONICAL_ARM, Camera, Embodiment, Limits
+from rtx.embodiment import CANONICAL_ARM, Camera, Embodiment, Limits
 
 NO_ROBOT = Embodiment(
     name="no_robot",

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rtx.embodiment import ActionField, Camera, Embodiment, Field
 from rtx.robots import fields
 from rtx.robots.google_robot import GOOGLE_ROBOT
 from rtx.robots.hardware import FRANKA_HAND_M, embodiment
 from rtx.robots.widowx import WIDOWX_250
-from rtx.spec import ActionField, Camera, Embodiment, Field
 
 JACO_FINGER_CLOSED_RAD = 1.51
 """Joint limit of the Kinova two-finger gripper; 0 is open."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rtx.spec import ActionField
+from rtx.embodiment import ActionField
 
 PREFIXES = ("left_", "leg_")
 POSITIONS, TURNS = ("delta_pos", "abs_pos"), ("delta_rot", "abs_rot")

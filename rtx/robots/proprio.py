@@ -12,11 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
+from rtx.embodiment import Embodiment, Field, Layout, field_slices
 from rtx.robots import grippers, rotations
 from rtx.robots.measured import ArmState, Measured
 from rtx.robots.parts import prefix_of
 from rtx.robots.units import METRES, RADIANS
-from rtx.spec import Embodiment, Field, Layout, field_slices
 
 _TABLES = (METRES, RADIANS, {f"{unit}/s": scale for table in (METRES, RADIANS) for unit, scale in table.items()})
 

@@ -23,11 +23,12 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from rtx.embodiment import ActionField, ActionSpace
 from rtx.errors import UserError
 from rtx.robots import mobile_base, rotations
 from rtx.robots.parts import BASE, prefix_of
 from rtx.robots.units import RADIANS, per_unit
-from rtx.spec import ActionChunk, ActionField, ActionSpace
+from rtx.spec import ActionChunk
 
 Way = Literal["linear", "cubic"]
 _ABSOLUTE = ("abs_pos", "abs_rot", "joint_pos")

@@ -1,6 +1,6 @@
 """Rotations in the five forms robots speak, all through one matrix: form -> R [..., 3, 3] -> form. Pure numpy, float64.
 
-    rpy         R = Rz(yaw) Ry(pitch) Rx(roll), radians, as in `rtx.spec.CANONICAL_ARM`
+    rpy         R = Rz(yaw) Ry(pitch) Rx(roll), radians, as in `rtx.embodiment.CANONICAL_ARM`
     quat_wxyz   unit quaternion, scalar first; quat_xyzw scalar last; q and -q are one rotation, w >= 0 comes out
     axis_angle  unit axis times angle, radians, angle in [0, pi]
     rot6d       first two columns of R, column 1 then column 2 (arXiv 1812.07035); continuous, no wrap at pi
@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from rtx.embodiment import ROTATION_WIDTH, RotationForm
 from rtx.errors import UserError
-from rtx.spec import ROTATION_WIDTH, RotationForm
 
 Matrix = Float[np.ndarray, "*b 3 3"]
 

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
+from rtx.embodiment import CANONICAL_ARM, ActionField, ActionSpace, Limits
 from rtx.errors import UserError
 from rtx.robots import rotations
-from rtx.spec import CANONICAL_ARM, ActionField, ActionSpace, Limits
 
 HOLD_REASONS = ("non_finite", "bad_shape", "stale", "not_yet", "clock_backward", "too_soon")
 CLIP_REASONS = (

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rtx.embodiment import ActionField, ActionSpace, Camera, Embodiment, Field, Limits, RotationForm
 from rtx.robots.fields import abs_pos, abs_rot, delta_pos, delta_rot, eef_pos, eef_rot, gripper, gripper_state
-from rtx.spec import ActionField, ActionSpace, Camera, Embodiment, Field, Limits, RotationForm
 
 MAX_STEP_M = 0.08  # the experts move at most 0.06 m and 0.35 rad a step; a little more is left to policies
 MAX_STEP_RAD = 0.4

@@ -6,9 +6,9 @@ percent of their calibrated range; here they are radians, and the jaw is LeRobot
 
 from __future__ import annotations
 
+from rtx.embodiment import Camera, Embodiment
 from rtx.robots import fields
 from rtx.robots.hardware import embodiment
-from rtx.spec import Camera, Embodiment
 
 SO_HZ = 30.0
 

@@ -9,8 +9,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from rtx.embodiment import ActionField, Camera, Embodiment, Field
 from rtx.errors import UserError
-from rtx.spec import ActionField, Camera, Embodiment, Field
 
 WIDTH = 118  # of a line before it is broken
 PIECE = 100  # of a long text
@@ -25,7 +25,7 @@ Give this file wherever a robot's name may stand. SI units and the arm's base fr
 says otherwise. Gripper: `closed` and `opened` are the values of a closed and of an open one.
 """
 
-from rtx.spec import ActionField, ActionSpace, Camera, Embodiment, Field, Kinematics, Limits
+from rtx.embodiment import ActionField, ActionSpace, Camera, Embodiment, Field, Kinematics, Limits
 
 INF = float("inf")  # of a joint that turns on without an end
 

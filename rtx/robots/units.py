@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rtx.spec import Field
+from rtx.embodiment import Field
 
 METRES: Mapping[str, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 RADIANS: Mapping[str, float] = {"rad": 1.0, "deg": np.pi / 180}

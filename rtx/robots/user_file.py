@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from rtx.embodiment import Embodiment, Kinematics
 from rtx.errors import UserError
 from rtx.python_file import run_file
-from rtx.spec import Embodiment, Kinematics
 
 _HINT = "rtx robots new my_robot.py writes a commented file to start from"
 

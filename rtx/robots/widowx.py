@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from rtx.embodiment import ActionField, ActionSpace, Camera, Embodiment, Field, Limits
 from rtx.robots.hardware import HARDWARE
-from rtx.spec import ActionField, ActionSpace, Camera, Embodiment, Field, Limits
 
 _ARM = HARDWARE["widowx_250"]
 

@@ -17,10 +17,11 @@ import numpy as np
 from jaxtyping import Int
 
 from rtx import images
+from rtx.embodiment import Embodiment, Layout
 from rtx.errors import UserError, unknown_name
 from rtx.models.blank import blank_batch
 from rtx.models.text import InstructionEncoder
-from rtx.spec import Batch, Contract, Embodiment, Layout, Normalizer, Observation
+from rtx.spec import Batch, Contract, Normalizer, Observation
 
 log = logging.getLogger(__name__)
 

@@ -33,8 +33,9 @@ from typing import Any
 
 import numpy as np
 
+from rtx.embodiment import Field
 from rtx.errors import UserError
-from rtx.spec import ActionChunk, Contract, Field, Observation, to_json
+from rtx.spec import ActionChunk, Contract, Observation, to_json
 from rtx_client.handshake import PROTOCOL
 from rtx_client.wire import MAX_MESSAGE_BYTES, WireError
 

@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from rtx.embodiment import CAMERA_ROLES
 from rtx.errors import UserError, unknown_name
 from rtx.files import read_json
 from rtx.serve.messages import Request, request
-from rtx.spec import CAMERA_ROLES, Contract, to_json
+from rtx.spec import Contract, to_json
 from rtx.typed_json import from_json
 from rtx_client.wire import WireError
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rtx.embodiment import CANONICAL, CANONICAL_ARM, ActionSpace, Layout
 from rtx.errors import UserError
 from rtx.models.rt1x.config import RT1XConfig, rt1x
 from rtx.models.sentences import SentenceTable
@@ -27,7 +28,7 @@ from rtx.robots import fields
 from rtx.robots.google_robot import GOOGLE_ROBOT
 from rtx.robots.rt1x_bounds import BASE_DISPLACEMENT, BASE_ROTATION, BRIDGE_SCALE, ROTATION_DELTA, WORLD_VECTOR
 from rtx.robots.widowx import WIDOWX_250
-from rtx.spec import CANONICAL, CANONICAL_ARM, ActionSpace, Contract, FieldStatistics, Layout, Statistics
+from rtx.spec import Contract, FieldStatistics, Statistics
 
 ENCODER = "universal-sentence-encoder-large/5"
 _SOURCE = "bounds of RT-1-X's action tokens and its per-set scaling"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rtx.embodiment import CANONICAL
 from rtx.errors import UserError, look_up
 from rtx.models.blank import blank_batch
 from rtx.models.vla.action_tokens import paligemma_ids
@@ -23,7 +24,7 @@ from rtx.models.vla.gemma import GemmaConfig, gemma2_2b, gemma2_9b, gemma2_27b, 
 from rtx.models.vla.language import VLATokenizer
 from rtx.models.vla.vit import so400m
 from rtx.robots.no_robot import NO_ROBOT
-from rtx.spec import CANONICAL, Contract, FieldStatistics, Statistics
+from rtx.spec import Contract, FieldStatistics, Statistics
 
 SIZES: Mapping[str, Callable[[], GemmaConfig]] = {
     "paligemma-3b": gemma_2b,

@@ -192,7 +192,7 @@ import json
 from pathlib import Path
 
 from rtx.data.record import DatasetRecord, ImageKey
-from rtx.spec import Embodiment, Layout
+from rtx.embodiment import Embodiment, Layout
 from rtx.typed_json import from_json
 
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from rtx.data.filters import NO_FILTERS, Filters
+from rtx.embodiment import CAMERA_ROLES, Fit
 from rtx.errors import UserError
 from rtx.models.families import build_model, model_from_json, model_to_json
 from rtx.models.lora import LoRAConfig, rule_problems
-from rtx.spec import CAMERA_ROLES, Fit, to_json
+from rtx.spec import to_json
 from rtx.train import fields, trainable
 from rtx.train.parallel.mesh import MeshConfig
 from rtx.train.trainable import LRScale, Trainable

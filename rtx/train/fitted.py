@@ -10,13 +10,14 @@ import numpy as np
 
 from rtx.data.mixture import Mixture
 from rtx.data.windows import windows
+from rtx.embodiment import dim_names
 from rtx.models.families import reads
 from rtx.models.text import InstructionEncoder
 from rtx.models.vla.action_tokens import integer_ids, quantile_values, rarest_ids
 from rtx.models.vla.config import VLAConfig
 from rtx.models.vla.fast import fit_merges
 from rtx.models.vla.language import VLATokenizer
-from rtx.spec import Contract, dim_names
+from rtx.spec import Contract
 from rtx.train.config import TrainConfig
 
 _MAX_STEPS = 1 << 16  # of each data set, evenly spaced: quantiles of so many are exact to a fraction of a bin

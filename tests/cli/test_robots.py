@@ -50,4 +50,4 @@ def test_a_file_that_is_no_python_names_its_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as exit_:
         run("check", str(path))
     assert exit_.value.code == EXIT_USER
-    assert "my_robot.py, line 2: invalid syntax" in capsys.readouterr().err
+    assert "my_robot.py, line 2: SyntaxError: invalid syntax" in capsys.readouterr().err

@@ -5,9 +5,10 @@ import pytest
 
 from rtx.control.blending import Blend
 from rtx.control.execution import EXECUTIONS, Ensemble, Executor, Prefetch, Receding, make_executor
+from rtx.embodiment import CANONICAL_ARM
 from rtx.errors import UserError
 from rtx.robots import rotations
-from rtx.spec import CANONICAL_ARM, ActionChunk
+from rtx.spec import ActionChunk
 
 PERIOD = 100_000_000
 

@@ -8,9 +8,9 @@ import pytest
 
 from rtx.control.guard import Guard, GuardSettings
 from rtx.control.guard_log import GuardLog, replay
+from rtx.embodiment import CANONICAL
 from rtx.robots.adapter import Adapter
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import CANONICAL
 from tests.control.adversary import EVENTS, KINDS, Adversary
 from tests.control.witness import Clock, PointArm, widened
 

@@ -9,11 +9,12 @@ from rtx.control.guard import Guard, GuardSettings
 from rtx.control.host import LocalGuard
 from rtx.control.loop import DriveLog, drive, report_text
 from rtx.control.simulated import LateAsker, SimulatedClock
+from rtx.embodiment import CANONICAL_ARM
 from rtx.errors import UserError, WorldError
 from rtx.robots.adapter import Adapter
 from rtx.robots.limits import limits_of
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import CANONICAL_ARM, ActionChunk
+from rtx.spec import ActionChunk
 from rtx_client import Client
 from tests.control.witness import PointArm
 from tests.serve.conftest import serving

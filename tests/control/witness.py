@@ -1,6 +1,6 @@
 """A robot that does exactly what its native commands say, and a witness who checks each of them with other code than ours.
 
-Rotations by scipy, conversions written anew from what `rtx.spec` says of a field: nothing of `rtx.robots.adapter`,
+Rotations by scipy, conversions written anew from what `rtx.embodiment` says of a field: nothing of `rtx.robots.adapter`,
 `rtx.robots.rotations` or `rtx.robots.safety` is used.
 """
 

@@ -10,8 +10,8 @@ from rtx.data.loader import one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepare import prepare
 from rtx.data.record import NO_ACTION, DatasetRecord, ImageKey
+from rtx.embodiment import Camera
 from rtx.errors import UserError, WorldError
-from rtx.spec import Camera
 from tests.data.tiny_sets import LETTERS
 from tests.fakes import WIDOWX_FEATURES, feature, jpeg, listed, widowx_episode, write_rlds
 

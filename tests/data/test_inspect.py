@@ -15,10 +15,10 @@ from rtx.data.inspect import inspect
 from rtx.data.oxe.layouts import BASE, TWO_ARMS, joints
 from rtx.data.prepared import LANGUAGES, PreparedSet
 from rtx.data.record import NO_ACTION
+from rtx.embodiment import Layout
 from rtx.errors import UserError, WorldError
 from rtx.files import write_json
 from rtx.robots import fields, rotations
-from rtx.spec import Layout
 from tests.data.tiny_sets import field_statistics, tiny_set
 
 NOTHING = {"num_episodes": 0, "num_steps": 0}

@@ -14,9 +14,10 @@ from rtx.data.assemble import batch_digest
 from rtx.data.loader import Loader, LoaderState, one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.tokenizers import Tokenizers
+from rtx.embodiment import CANONICAL_ARM
 from rtx.errors import UserError, WorldError
 from rtx.images import resize
-from rtx.spec import CANONICAL_ARM, Batch, action_normalizer, proprio_normalizer
+from rtx.spec import Batch, action_normalizer, proprio_normalizer
 from tests.data.tiny_sets import LETTERS, letters, picture, tiny_set
 
 OPTIONS: dict[str, Any] = {

@@ -8,8 +8,8 @@ import numpy as np
 from rtx.data.measured import measured_motion
 from rtx.data.oxe.layouts import BASE, TWO_ARMS, joints
 from rtx.data.prepared import PreparedSplit
+from rtx.embodiment import Layout
 from rtx.robots import fields, rotations
-from rtx.spec import Layout
 from tests.data.tiny_sets import tiny_set
 
 STEPS = 6

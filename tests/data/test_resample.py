@@ -10,9 +10,9 @@ from rtx.data.catalogue import RECORDS
 from rtx.data.oxe.layouts import TOOL_DELTA_POS, TOOL_DELTA_ROT
 from rtx.data.record import Trajectory
 from rtx.data.resample import resample
+from rtx.embodiment import CANONICAL, CANONICAL_ARM, ActionField, ActionSpace, Layout
 from rtx.errors import UserError
 from rtx.robots.fields import base_delta, joint_delta, joint_pos
-from rtx.spec import CANONICAL, CANONICAL_ARM, ActionField, ActionSpace, Layout
 
 
 def arm_trajectory(num_steps: int) -> Trajectory:

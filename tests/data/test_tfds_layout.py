@@ -20,8 +20,8 @@ from rtx.data.prepared import PreparedSet
 from rtx.data.record import NO_ACTION, DatasetRecord, DepthKey, ImageKey
 from rtx.data.tfrecord import RecordReader
 from rtx.data.verify import verify, verify_source
+from rtx.embodiment import Camera
 from rtx.robots.widowx import WIDOWX_250
-from rtx.spec import Camera
 
 _SCRIPT = Path(__file__).with_name("tfds_in_process.py")
 AS_STORED = ("image", "drawing", "grey")  # expected byte for byte

@@ -10,10 +10,11 @@ import numpy as np
 
 from rtx.data.prepared import FORMAT, LANGUAGES, MANIFEST, PreparedSet
 from rtx.data.tokenizers import Tokenizers
+from rtx.embodiment import CANONICAL
 from rtx.files import write_json
 from rtx.images import encode_png
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import CANONICAL, FieldStatistics, Statistics, to_json
+from rtx.spec import FieldStatistics, Statistics, to_json
 
 SIZE = (8, 6)  # of the stored pictures
 JUNK = b"\x0a\xff\xd8"  # between pictures, as keys and lengths lie between them in a real record

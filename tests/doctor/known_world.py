@@ -13,10 +13,11 @@ import dataclasses
 import numpy as np
 
 from rtx.doctor.recording import Recorded
+from rtx.embodiment import CANONICAL
 from rtx.images import encode_png
 from rtx.robots import rotations
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import CANONICAL, Contract, FieldStatistics, Statistics
+from rtx.spec import Contract, FieldStatistics, Statistics
 
 SIDE = 20
 REACH = 0.3  # m to either side: where discs are at the edge of a picture

@@ -9,9 +9,9 @@ import numpy as np
 
 from rtx.doctor.recording import Recorded
 from rtx.doctor.turned import into_tool, out_of_tool
+from rtx.embodiment import field_slices
 from rtx.images import encode_jpeg, resize
 from rtx.robots import rotations
-from rtx.spec import field_slices
 
 _OTHER = {"rgb": "bgr", "bgr": "rgb"}
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from rtx.embodiment import ActionSpace, Camera, Embodiment, Limits
 from rtx.robots.fields import (
     abs_pos,
     abs_rot,
@@ -15,7 +16,6 @@ from rtx.robots.fields import (
     joint_pos,
     joint_state,
 )
-from rtx.spec import ActionSpace, Camera, Embodiment, Limits
 
 LIMITS = Limits(
     workspace_low_m=(0.1, -0.5, 0.0), workspace_high_m=(0.8, 0.5, 0.8), max_step_m=0.05, max_step_rad=0.3,

@@ -9,8 +9,8 @@ pytest.importorskip("dynamixel_sdk", reason="dynamixel_sdk is not installed: pip
 
 from rtx.drivers import Driver, open_driver
 from rtx.drivers.arm import Refused
+from rtx.embodiment import ActionSpace
 from rtx.errors import UserError, WorldError
-from rtx.spec import ActionSpace
 from tests.drivers.fake_dynamixel import ERROR, MODE, PRESENT, TORQUE, FakeDynamixel
 from tests.drivers.robots import joint_arm, pose_arm
 

@@ -7,10 +7,10 @@ import pytest
 
 from rtx.drivers.arm import ArmDriver
 from rtx.drivers.native import ArmModel, Measured, Translator
+from rtx.embodiment import ActionField, ActionSpace, Field, Kinematics
 from rtx.errors import UserError, WorldError
 from rtx.robots import rotations
 from rtx.robots.fields import delta_pos, delta_rot, joint_pos, joint_state
-from rtx.spec import ActionField, ActionSpace, Field, Kinematics
 from tests.drivers.robots import arm, joint_arm, pose_arm, without_gripper
 
 POSES = ArmModel(name="an arm", num_joints=3, takes_pose=True, knows_pose=True, has_gripper=True)

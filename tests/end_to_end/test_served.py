@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks.disconnects import measure
+from rtx.embodiment import CANONICAL
 from rtx.errors import UserError
 from rtx.eval.evaluate import evaluate_checkpoint, load_evaluation
 from rtx.eval.results import Evaluation
@@ -21,7 +22,6 @@ from rtx.eval.served import ServedPolicy
 from rtx.models.families import model_to_json
 from rtx.robots.sim_arms import SIM_ARMS
 from rtx.serve.policy import Policy
-from rtx.spec import CANONICAL
 from rtx.train import checkpoint
 from tests import small_policy
 from tests.end_to_end.command import COMMAND, environment

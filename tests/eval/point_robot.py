@@ -14,17 +14,11 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from rtx.embodiment import CANONICAL
 from rtx.errors import UserError
 from rtx.robots.adapter import Adapter
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import (
-    CANONICAL,
-    ActionChunk,
-    Contract,
-    FieldStatistics,
-    Observation,
-    Statistics,
-)
+from rtx.spec import ActionChunk, Contract, FieldStatistics, Observation, Statistics
 
 ARMS = ("sim_panda", "sim_kinova3", "sim_ur5e")
 

@@ -7,10 +7,10 @@ import functools
 
 import numpy as np
 
+from rtx.embodiment import ActionField, ActionSpace, Embodiment, Kinematics
 from rtx.robots import fields
 from rtx.robots.kinematics import ArmKinematics
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import ActionField, ActionSpace, Embodiment, Kinematics
 
 _UR5E = ("shoulder_pan_joint", "shoulder_lift_joint", "elbow_joint", "wrist_1_joint", "wrist_2_joint", "wrist_3_joint")
 _JOINTS: dict[str, tuple[str, ...]] = {

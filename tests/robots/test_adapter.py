@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from rtx.embodiment import ActionField, ActionSpace, Field
 from rtx.errors import UserError
 from rtx.robots.adapter import Adapter
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import ActionField, ActionSpace, Field
 
 # The hand looks down: turned half a turn about x, then a quarter about the vertical. Tool x is base y, tool y is base x.
 HAND = Rotation.from_euler("xyz", [np.pi, 0, np.pi / 2])

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from rtx.embodiment import CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, ActionSpace, Layout
 from rtx.errors import UserError
 from rtx.robots import fields
 from rtx.robots.adapter import Adapter, make_adapter
 from rtx.robots.catalogue import ROBOTS
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, ActionSpace, Layout
 from tests.robots.arms import ARMS, SPEED, home, joint_robot, kinematics
 
 GRIPPER = fields.gripper(closed=0.0, opened=0.08, unit="m")

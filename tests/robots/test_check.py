@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
+from rtx.embodiment import ActionSpace, Camera, Field, Kinematics
 from rtx.robots import fields
 from rtx.robots.check import check_robot
 from rtx.robots.droid import FRANKA_DROID, FRANKA_DROID_JOINTS
 from rtx.robots.so_arms import SO_101
 from rtx.robots.starter import starter_text
 from rtx.robots.user_file import load_robot
-from rtx.spec import ActionSpace, Camera, Field, Kinematics
 
 FIRST_JOINTS = """
 <mujoco>

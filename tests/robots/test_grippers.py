@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtx.embodiment import Field
 from rtx.robots.grippers import Hysteresis, from_unit, to_unit
-from rtx.spec import Field
 
 UNITS = {
     "1": (0.0, 1.0),

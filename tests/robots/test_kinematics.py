@@ -9,10 +9,10 @@ import pytest
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
+from rtx.embodiment import Kinematics
 from rtx.errors import UserError
 from rtx.robots.descriptions import description_path
 from rtx.robots.kinematics import SINGULAR_BELOW, TURN_WEIGHT_M, ArmKinematics
-from rtx.spec import Kinematics
 from tests.robots.arms import ARMS, SPEED, described, home, kinematics
 
 PERIOD_S = 0.2

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rtx.embodiment import ActionField
 from rtx.robots.fields import base_delta
 from rtx.robots.mobile_base import base_problems, command_for, driven, pose_of, then, twist_to
-from rtx.spec import ActionField
 
 POSES = st.tuples(st.floats(-2, 2), st.floats(-2, 2), st.floats(-3, 3)).map(np.array)
 

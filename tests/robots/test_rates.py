@@ -8,11 +8,12 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from rtx.data.oxe.layouts import ARM_AND_BASE, TOOL_DELTA_POS, TOOL_DELTA_ROT
 from rtx.data.resample import resample as resample_data
+from rtx.embodiment import CANONICAL_ARM, ActionField, ActionSpace, Layout
 from rtx.errors import UserError
 from rtx.robots import fields
 from rtx.robots.mobile_base import then
 from rtx.robots.rates import resample, resample_chunk
-from rtx.spec import CANONICAL_ARM, ActionChunk, ActionField, ActionSpace, Layout
+from rtx.spec import ActionChunk
 
 ARM = CANONICAL_ARM
 BASE = ARM_AND_BASE.action

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from rtx.embodiment import Limits
 from rtx.errors import UserError
 from rtx.robots import rotations
 from rtx.robots.safety import SafetyFilter
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import Limits
 
 LIMITS = Limits(
     workspace_low_m=(0.2, -0.3, 0.0), workspace_high_m=(0.7, 0.3, 0.5), max_step_m=0.05, max_step_rad=0.3,

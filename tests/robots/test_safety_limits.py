@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from rtx.embodiment import CANONICAL, CANONICAL_ARM, ActionSpace, Layout
 from rtx.errors import UserError
 from rtx.robots import fields
 from rtx.robots.limits import limits_of
 from rtx.robots.safety import SafetyFilter
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import CANONICAL, CANONICAL_ARM, ActionSpace, FieldStatistics, Layout, Statistics
+from rtx.spec import FieldStatistics, Statistics
 
 PANDA = SIM_ARMS["sim_panda"]  # box x 0.25 .. 0.75, y -0.28 .. 0.28, z 0.005 .. 0.42; step 0.08 m, 0.4 rad
 

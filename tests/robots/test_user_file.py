@@ -10,7 +10,7 @@ from rtx.robots import catalogue
 from rtx.robots.sim_arms import SIM_ARMS
 from rtx.robots.user_file import load_robot
 
-FROM_OURS = "import dataclasses\nfrom rtx.robots.sim_arms import SIM_ARMS\nfrom rtx.spec import Kinematics\n\n"
+FROM_OURS = "import dataclasses\nfrom rtx.embodiment import Kinematics\nfrom rtx.robots.sim_arms import SIM_ARMS\n\n"
 MINE = FROM_OURS + "ROBOT = dataclasses.replace(SIM_ARMS['sim_panda'], name='mine')\n"
 
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
+from rtx.embodiment import CANONICAL
 from rtx.errors import UserError
 from rtx.serve.names import Names, foreign_request, read_names
 from rtx.serve.openvla import first_action, read_payload
 from rtx.serve.server import Options
-from rtx.spec import CANONICAL, ActionChunk
+from rtx.spec import ActionChunk
 from rtx_client.wire import WireError, pack, unpack
 from tests.small_policy import contract, echo_policy, observation
 

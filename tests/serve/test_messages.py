@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from rtx.embodiment import CANONICAL_ARM
 from rtx.errors import UserError
 from rtx.serve import messages
-from rtx.spec import CANONICAL_ARM
 from rtx_client.wire import WireError, pack, unpack
 from tests.small_policy import contract
 

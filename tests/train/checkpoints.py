@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from rtx.embodiment import CANONICAL
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import CANONICAL, Contract, FieldStatistics, Statistics
+from rtx.spec import Contract, FieldStatistics, Statistics
 from rtx.train import checkpoint, pytree
 
 _NUMBERS = FieldStatistics(mean=(0.0,), std=(1.0,), min=(0.0,), max=(1.0,), q01=(0.0,), q99=(1.0,), count=1)

@@ -7,7 +7,7 @@ import pytest
 
 from rtx.data.oxe import OXE
 from rtx.data.oxe.rt1x_bounds import RT1X_BOUNDS
-from rtx.spec import union_of
+from rtx.embodiment import union_of
 from rtx.train.config import AugmentConfig, config_from_json, config_to_json
 from rtx.train.imitation import make_schedule
 

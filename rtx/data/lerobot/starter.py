@@ -78,7 +78,7 @@ What its numbers mean: complete what is marked CHECK.
 import numpy as np
 
 from rtx.data.record import DatasetRecord, ImageKey
-from rtx.spec import ActionField, ActionSpace, Camera, Embodiment, Field, Layout, Limits
+from rtx.embodiment import ActionField, ActionSpace, Camera, Embodiment, Field, Layout, Limits
 
 # Key under steps/, and the name of each of its numbers. A name means one thing in a whole mixture: these begin with the robot.
 ACTION = ($action)

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from rtx.data.record import ImageKey
+from rtx.embodiment import ActionField, Camera, Embodiment, Field
 from rtx.images import ChannelOrder
 from rtx.robots.hardware import embodiment
-from rtx.spec import ActionField, Camera, Embodiment, Field
 
 
 class View(NamedTuple):

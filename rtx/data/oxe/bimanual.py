@@ -15,10 +15,10 @@ from rtx.data.oxe.polarity import FLAGS, openness, polarity_switch
 from rtx.data.oxe.xarm import from_ypr
 from rtx.data.record import DatasetRecord, Switch, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, cut, ended, reached
+from rtx.embodiment import ActionField, ActionSpace, Field, Layout
 from rtx.robots import fields
 from rtx.robots.aloha import ALOHA_HZ, ALOHA_MOBILE
 from rtx.robots.oxe import XARM_BIMANUAL
-from rtx.spec import ActionField, ActionSpace, Field, Layout
 
 
 def standardize_aloha(trajectory: Trajectory) -> Trajectory:

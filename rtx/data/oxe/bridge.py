@@ -17,9 +17,9 @@ from jaxtyping import Float
 from rtx.data.oxe.arms import View, arm, images
 from rtx.data.record import DatasetRecord, DepthKey, ImageKey, Trajectory
 from rtx.data.standardize import binarize_gripper, cut, reached
+from rtx.embodiment import CANONICAL
 from rtx.robots import fields, rotations
 from rtx.robots.widowx import WIDOWX_250
-from rtx.spec import CANONICAL
 
 GRIPPER_DOWN = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
 IDLE_BELOW = 1e-5  # m and rad; the idle first commands reach 8e-7, the smallest real one of the debug shards is 3.5e-3

@@ -14,10 +14,10 @@ from rtx.data.oxe.moves import motion_switch, moved, values
 from rtx.data.oxe.polarity import FLAGS, openness, polarity_switch
 from rtx.data.record import DatasetRecord, Trajectory
 from rtx.data.standardize import ended
+from rtx.embodiment import CANONICAL
 from rtx.robots import fields
 from rtx.robots.oxe import DLR_EDAN, DLR_SARA
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL
 
 
 def from_zxy(angles: Float[np.ndarray, "t 3"]) -> Float[np.ndarray, "t 3 3"]:

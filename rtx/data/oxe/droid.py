@@ -19,10 +19,10 @@ from rtx.data.oxe.arms import keys
 from rtx.data.oxe.layouts import GRIPPER_STATE, joints
 from rtx.data.oxe.moves import moved, toward, values
 from rtx.data.record import DatasetRecord, Switch, Trajectory
+from rtx.embodiment import CANONICAL
 from rtx.robots import fields
 from rtx.robots.droid import FRANKA_DROID, FRANKA_DROID_JOINTS
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL
 
 MAX_STEP_M, MAX_STEP_RAD = 0.075, 0.15  # what 1 means in a velocity command, per step of 1/15 s
 FILE_PATH = "episode_metadata/file_path"

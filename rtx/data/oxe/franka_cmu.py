@@ -10,9 +10,9 @@ from rtx.data.oxe.moves import between, values
 from rtx.data.oxe.polarity import FLAGS, openness
 from rtx.data.record import DatasetRecord, Switch, Trajectory
 from rtx.data.standardize import canonical_action, ended
+from rtx.embodiment import CANONICAL, Layout, RotationForm
 from rtx.robots import fields
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL, Layout, RotationForm
 
 _JOINTS = (fields.joint_state(7), GRIPPER_STATE)
 PLAY_FUSION_OPEN_M = 0.085

@@ -9,10 +9,10 @@ from rtx.data.oxe.moves import from_tool, motion_switch, moved, toward, values
 from rtx.data.oxe.polarity import FLAGS, openness
 from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, ended, reached
+from rtx.embodiment import CANONICAL
 from rtx.robots import fields
 from rtx.robots.hardware import FRANKA_HAND_M
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL
 
 _WIDTH = fields.gripper_state(closed=0.0, opened=FRANKA_HAND_M, unit="m")
 QUT_OPEN_M = 0.025  # position of a finger that the set commands to open; fully open it is at 0.04

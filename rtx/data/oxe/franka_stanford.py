@@ -7,10 +7,10 @@ from rtx.data.oxe.moves import drift, motion_switch, moved, values
 from rtx.data.oxe.polarity import FLAGS, openness
 from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import ended, reached
+from rtx.embodiment import CANONICAL, RotationForm
 from rtx.robots import fields
 from rtx.robots.hardware import FRANKA_HAND_M
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL, RotationForm
 
 ROBOCOOK_HZ = 5.0
 

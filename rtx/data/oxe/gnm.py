@@ -14,8 +14,8 @@ from rtx.data.oxe.layouts import BASE
 from rtx.data.oxe.moves import motion_switch, values
 from rtx.data.record import DatasetRecord, Trajectory
 from rtx.data.standardize import cut
+from rtx.embodiment import Embodiment
 from rtx.robots.oxe import JACKAL_RECON, RC_CAR_CORY_HALL, TURTLEBOT_SAC_SON
-from rtx.spec import Embodiment
 
 
 def standardize(trajectory: Trajectory, *, motion: str) -> Trajectory:

@@ -14,9 +14,9 @@ from rtx.data.oxe.layouts import ARM_AND_BASE
 from rtx.data.oxe.moves import motion_switch, moved, values
 from rtx.data.record import DatasetRecord, ImageKey, Trajectory
 from rtx.data.standardize import absolute_gripper, canonical_action, canonical_proprio
+from rtx.embodiment import CANONICAL
 from rtx.robots import fields, google_robot
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL
 
 _ALMOST_OPEN = 0.2  # BC-Z's sensed_close of an open gripper; 1 when closed
 

@@ -16,10 +16,10 @@ from rtx.data.oxe.moves import motion_switch, moved, values
 from rtx.data.oxe.polarity import FLAGS, afterwards
 from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import absolute_gripper, canonical_action, canonical_proprio, ended, reached
+from rtx.embodiment import CANONICAL, Field
 from rtx.robots import fields
 from rtx.robots.oxe import FANUC_MATE, KINOVA_D3FIELD
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL, Field
 
 GRIPPER_DOWN = np.diag([1.0, -1.0, -1.0])
 """A gripper that points down and is not turned about the vertical."""

@@ -12,9 +12,9 @@ Fields of one name stay equal because they are copied from `CANONICAL_ARM` and `
 
 from __future__ import annotations
 
+from rtx.embodiment import CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, ActionSpace, Field, Layout
 from rtx.robots import fields
 from rtx.robots.fields import left
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, ActionSpace, Field, Layout
 
 DELTA_POS, DELTA_ROT, GRIPPER, TERMINATE = CANONICAL_ARM.fields
 EEF_POS, EEF_ROT, GRIPPER_STATE = CANONICAL_PROPRIO

@@ -21,10 +21,10 @@ from rtx.data.oxe.moves import from_tool, values
 from rtx.data.oxe.polarity import FLAGS
 from rtx.data.record import DatasetRecord, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, ended
+from rtx.embodiment import CANONICAL, ActionSpace, Field, Layout
 from rtx.robots import fields
 from rtx.robots.oxe import A1_SAYTAP, BODY_STATE, LEG_JOINTS, LEG_STATE
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL, ActionSpace, Field, Layout
 
 _X, _Y, _Z = 0, 1, 2
 SPOT_ARM = ((12, _Z), (13, _Y), (14, _X), (15, _Y), (16, _X), (17, _Y), (18, _X))

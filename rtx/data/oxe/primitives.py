@@ -8,8 +8,8 @@ from jaxtyping import Float
 from rtx.data.oxe.arms import View, arm, images
 from rtx.data.oxe.moves import values
 from rtx.data.record import NO_ACTION, DatasetRecord, Trajectory
+from rtx.embodiment import ActionField, ActionSpace, Layout
 from rtx.robots.rotations import convert
-from rtx.spec import ActionField, ActionSpace, Layout
 
 
 def _place(name: str, rotation: bool) -> ActionField:

@@ -10,9 +10,9 @@ import numpy as np
 from rtx.data.oxe.arms import keys
 from rtx.data.oxe.moves import motion_switch, moved, values
 from rtx.data.record import DatasetRecord, Switch, Trajectory
+from rtx.embodiment import CANONICAL
 from rtx.robots import oxe as robots
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL
 
 _DOWN = to_matrix([np.pi, 0, 0], "rpy")
 

@@ -15,11 +15,11 @@ from rtx.data.oxe.arms import View, arm, images, keys
 from rtx.data.oxe.moves import between, drift, motion_switch, moved, toward, values
 from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import canonical_action, cut, pose_matrix, reached
+from rtx.embodiment import CANONICAL, Layout
 from rtx.robots import fields
 from rtx.robots.hardware import FRANKA_HAND_M
 from rtx.robots.oxe import FRANKA_TACO_PLAY
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL, Layout
 
 _CABLE_HZ, _TOTO_HZ = 10.0, 30.0
 _TEXT = ("observation/natural_language_instruction",)

@@ -17,10 +17,10 @@ from rtx.data.oxe.layouts import GRIPPER, TERMINATE, TOOL_DELTA_POS, TOOL_DELTA_
 from rtx.data.oxe.moves import motion_switch, moved, values
 from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import absolute_gripper, canonical_action, canonical_proprio, reached
+from rtx.embodiment import CANONICAL, ActionSpace, Layout
 from rtx.robots import fields
 from rtx.robots.oxe import JACO_2, JACO_FINGER_CLOSED_RAD, SAWYER_ROBOTURK, UR5_AUTOLAB, XARM6_LANGUAGE_TABLE
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL, ActionSpace, Layout
 
 _TEXT = ("observation/natural_language_instruction",)
 _JACO_HZ = JACO_2.control_hz

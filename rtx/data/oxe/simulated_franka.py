@@ -9,10 +9,10 @@ from rtx.data.oxe.moves import Motion, between, from_tool, motion_switch, moved,
 from rtx.data.oxe.polarity import FLAGS
 from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import canonical_action, ended, reached
+from rtx.embodiment import CANONICAL
 from rtx.robots import fields
 from rtx.robots.hardware import FRANKA_HAND_M
 from rtx.robots.rotations import to_matrix, transpose
-from rtx.spec import CANONICAL
 
 _PAIR = ("primary", "image"), ("wrist", "wrist_image")
 _MANISKILL_VIEWS = {role: View(key, 256, 256) for role, key in _PAIR}

@@ -10,10 +10,10 @@ from rtx.data.oxe.moves import drift, motion_switch, moved, values
 from rtx.data.oxe.polarity import FLAGS, openness, polarity_switch
 from rtx.data.record import DatasetRecord, DepthKey, Switch, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, ended, reached
+from rtx.embodiment import CANONICAL, ActionSpace, Layout
 from rtx.robots import fields
 from rtx.robots.oxe import COBOTTA_LSMO
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL, ActionSpace, Layout
 
 ETH_HZ = 66.6
 _KUKA_VIEWS = {"primary": View("image", 128, 128)}

@@ -16,10 +16,10 @@ from rtx.data.oxe.moves import motion_switch, values
 from rtx.data.oxe.polarity import FLAGS
 from rtx.data.record import DatasetRecord, Switch, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, ended, reached
+from rtx.embodiment import CANONICAL, CANONICAL_PROPRIO, ActionField, Field, Layout
 from rtx.robots import fields
 from rtx.robots.oxe import STRETCH_CMU
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL, CANONICAL_PROPRIO, ActionField, Field, Layout
 
 TRACKED_WITHIN_M = 10.0
 """Positions beyond are lost tracking: a demonstration moves by an arm's length. RDT clips there."""

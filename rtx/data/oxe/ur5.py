@@ -12,9 +12,9 @@ from rtx.data.oxe.moves import motion_switch, values
 from rtx.data.oxe.polarity import FLAGS, afterwards
 from rtx.data.record import DatasetRecord, Trajectory
 from rtx.data.standardize import canonical_action, canonical_proprio, ended, reached
+from rtx.embodiment import CANONICAL, Field
 from rtx.robots import fields
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL, Field
 
 
 def standardize_pusht(trajectory: Trajectory, *, motion: str) -> Trajectory:

@@ -17,10 +17,10 @@ from rtx.data.oxe.moves import between, motion_switch, moved, values
 from rtx.data.oxe.polarity import FLAGS, openness, polarity_switch
 from rtx.data.record import DatasetRecord, Switch, Trajectory
 from rtx.data.standardize import absolute_gripper, ended, reached
+from rtx.embodiment import CANONICAL, CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, ActionSpace, Field, Layout
 from rtx.robots import fields
 from rtx.robots.oxe import XARM7_UTOKYO
 from rtx.robots.rotations import to_matrix
-from rtx.spec import CANONICAL, CANONICAL_ARM, CANONICAL_PROPRIO, ActionField, ActionSpace, Field, Layout
 
 FINGERS_CM = 8.0
 """Between the fingers of an open gripper in UCSD pick and place: the largest of the measured distances is 8.02."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rtx.embodiment import Embodiment
 from rtx.errors import unknown_name
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import Embodiment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,10 +19,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from rtx.data.write import Feature, FeatureTree, ImageFeature, RldsFeatures, TensorFeature, TextFeature
+from rtx.embodiment import Field, field_slices
 from rtx.errors import unknown_name
 from rtx.images import encode_jpeg
 from rtx.robots.sim_arms import SIM_ARMS
-from rtx.spec import Field, field_slices
 
 JPEG_QUALITY = 95
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from rtx.embodiment import Embodiment, Field
 from rtx.errors import UserError, unknown_name
 from rtx.eval.seeds import seed_for
 from rtx.eval.sim.appearance import Appearance
@@ -28,7 +29,6 @@ from rtx.eval.sim.render import SceneRenderer
 from rtx.eval.sim.tasks import CUBE_HALF_M, NUM_CUBES, PROPS, TASKS, Layout, State, Task
 from rtx.robots import rotations
 from rtx.robots.adapter import Adapter
-from rtx.spec import Embodiment, Field
 
 _CAMERAS = {"primary": PRIMARY_CAMERA, "wrist": WRIST_CAMERA}
 _START_SPREAD_M = np.array([0.05, 0.07, 0.03])

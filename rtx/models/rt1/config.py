@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rtx.embodiment import CAMERA_ROLES
 from rtx.errors import UserError
-from rtx.spec import CAMERA_ROLES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rtx.embodiment import CAMERA_ROLES
 from rtx.errors import UserError
 from rtx.models.remat import REMATS, Remat
-from rtx.spec import CAMERA_ROLES
 
 NUM_ACTION_TOKENS = 11
 """terminate, world_vector (3), rotation_delta (3), gripper_closedness, base rotation, base displacement (2): `actions.py`."""

@@ -16,13 +16,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from rtx.embodiment import CAMERA_ROLES
 from rtx.errors import UserError
 from rtx.models.remat import REMATS, Remat
 from rtx.models.vla.fast import Merges, symbol_limit
 from rtx.models.vla.gemma import GemmaConfig
 from rtx.models.vla.t5 import T5Config
 from rtx.models.vla.vit import ViTConfig
-from rtx.spec import CAMERA_ROLES
 
 PADDING, EOS = 0, 1
 

@@ -5,8 +5,8 @@ import numpy as np
 from rtx.data.oxe import OXE
 from rtx.data.oxe.bimanual import arc
 from rtx.data.oxe.layouts import ARM_AND_BASE, BASE, TWO_ARMS, joints
+from rtx.embodiment import CANONICAL_ARM, CANONICAL_PROPRIO, union_of
 from rtx.robots import fields
-from rtx.spec import CANONICAL_ARM, CANONICAL_PROPRIO, union_of
 
 
 def test_all_data_sets_fit_into_one_mixture():

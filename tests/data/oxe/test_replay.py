@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from rtx.data.oxe import OXE
 from rtx.data.record import NO_ACTION
-from rtx.spec import dim_names, field_slices
+from rtx.embodiment import dim_names, field_slices
 from tests.data.oxe.conventions import CONVENTIONS
 from tests.data.oxe.episodes import TEXT, native_values, trajectory_of
 from tests.data.oxe.poses import LENGTHS, MAX_STEP_M, MAX_STEP_RAD, make_poses

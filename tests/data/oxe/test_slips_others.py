@@ -9,7 +9,7 @@ from rtx.data.oxe import OXE
 from rtx.data.oxe.lab_arms import has_poses
 from rtx.data.oxe.stretch import is_tracked
 from rtx.data.record import NO_ACTION
-from rtx.spec import field_slices
+from rtx.embodiment import field_slices
 from tests.data.oxe.episodes import angle, episode, rotation_of, standardized, trajectory_of
 
 SUFFIX = "_converted_externally_to_rlds"
