@@ -8,14 +8,20 @@ the state it just had, so that both are measured in the same minutes on the same
 hence the first steps behind each stop do not count. The share is 1 - (step alone, before and behind) / (loop), in seconds of
 the clock and of the processor (all threads of the process; other programs hardly change them), pooled and as the median of
 the segments. On a CPU both hold the decoding of pictures and the writing of checkpoints, which take turns with the step there
-and run beside it on an accelerator. Goal: at most 3 % of the clock.
+and run beside it on an accelerator.
+
+What does not depend on that is printed first: the share of the loop's clock in which no compiled step was in flight, from the
+moment one was done (a thread of its own waits for that) to the moment the next was sent. Goal: at most 3 % of the clock.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import queue
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +41,7 @@ from rtx.train.prefetch import Prefetch
 from rtx.train.saver import Saver
 
 SETTLE = 10  # steps behind each stop that do not count
+SWITCH_S = 2e-4  # after so long a thread hands Python over, not 5 ms: what waits for steps must wake when they are done
 
 
 @dataclass
@@ -61,6 +68,33 @@ class Seconds:
         self.stop()
 
 
+class Gaps:
+    """How long no step was in flight: a thread waits for each in turn and notes when it was done."""
+
+    def __init__(self) -> None:
+        self.seconds, self.dry, self.sent = 0.0, 0, 0
+        self._done_at, self._values = 0.0, None
+        self._steps: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def _follow(self) -> None:
+        while True:
+            jax.block_until_ready(values := self._steps.get())
+            self._done_at, self._values = time.perf_counter(), values
+
+    def before(self, last: Any) -> None:
+        """A step is about to be sent; `last`: what the one before will give."""
+        self.sent += 1
+        if all(one.is_ready() for one in jax.tree.leaves(last)):
+            while self._values is not last:
+                time.sleep(0)  # the thread is on its way
+            self.dry += 1
+            self.seconds += max(0.0, time.perf_counter() - self._done_at)
+
+    def after(self, values: Any) -> None:
+        self._steps.put(values)
+
+
 @dataclass
 class Watch:
     """What is measured while the loop runs."""
@@ -72,6 +106,7 @@ class Watch:
     step: list[Seconds] = field(default_factory=list)  # of `alone` steps each
     parts: dict[str, float] = field(default_factory=dict)  # seconds of the clock in which the loop does not feed the device
     beside: dict[str, list[float]] = field(default_factory=dict)  # processor seconds outside the step, by what they were for
+    gaps: Gaps = field(default_factory=Gaps)
     is_on: bool = False
     values: Any = None  # of the last step sent
     _since: float | None = None  # when it was sent, by the clock of the loop's thread
@@ -118,10 +153,13 @@ class Watch:
                 self.loop.append(Seconds())
                 self.loop[-1].go()
                 self.is_on = True
+            elif self.is_on:
+                self.gaps.before(self.values)
             calls += 1
             self._own()
             result = step(state, batch, *rest)
             self.values = result[1]
+            self.gaps.after(self.values)
             self._since = time.thread_time()
             return result
 
@@ -164,6 +202,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.apart:
         _step_on_one_core()
+    sys.setswitchinterval(SWITCH_S)
     if args.segment <= SETTLE:
         parser.error(f"--segment must be above {SETTLE}")
     warm_up = 20 + (args.save_every - 20 - SETTLE - (args.segment - SETTLE) // 4) % args.segment
@@ -209,6 +248,11 @@ def report(watch: Watch, *, segment: int, saves: int) -> str:
     lines = [
         f"device {device.platform} {device.device_kind}, jax {jax.__version__}; {len(watch.loop)} segments of {segment} steps"
     ]
+    gaps, total = watch.gaps, sum(one.clock for one in watch.loop)
+    lines.append(
+        f"  no step in flight: {100 * gaps.seconds / total:.2f} % of the loop's clock; "
+        f"{gaps.dry} of {gaps.sent} steps were sent when the one before was done"
+    )
     for unit in ("clock", "processor"):
         loop_s = np.array([getattr(one, unit) for one in watch.loop]) / segment
         alone_s = np.array([getattr(one, unit) for one in watch.step]) / watch.alone
@@ -219,7 +263,6 @@ def report(watch: Watch, *, segment: int, saves: int) -> str:
             f"{100 * (1 - step_s.mean() / loop_s.mean()):5.1f} % not in the step (segments: median {middle:.1f}, "
             f"half of them {low:.1f} to {high:.1f})"
         )
-    total = sum(one.clock for one in watch.loop)
     lines.append(f"  of the loop's clock, with {saves} save(s) in all:")
     lines += [f"    {100 * seconds / total:5.2f} % {part}" for part, seconds in sorted(watch.parts.items())]
     busy = sum(one.processor for one in watch.loop)
