@@ -14,15 +14,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rtx import __version__
+from rtx.cli.ask import add_ask
 from rtx.cli.ckpt import add_ckpt
 from rtx.cli.data import add_data
 from rtx.cli.doctor import add_doctor
 from rtx.cli.drive import add_drive
+from rtx.cli.eval import add_eval
 from rtx.cli.plan import add_plan
 from rtx.cli.report import add_report
 from rtx.cli.robots import add_robots
 from rtx.cli.serve import add_serve
-from rtx.cli.verbs import names, verb
+from rtx.cli.verbs import verb
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import advice
 
@@ -88,10 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(verbs)
     add_report(verbs)
     add_plan(verbs)
-    _add_eval(verbs)
+    add_eval(verbs)
     add_serve(verbs)
     add_drive(verbs)
-    _add_ask(verbs)
+    add_ask(verbs)
     add_doctor(verbs)
     add_robots(verbs.add_parser("robots", help="robots: list, show, describe your own, check it"))
     add_ckpt(verbs.add_parser("ckpt", help="checkpoints: verify, look into, convert, export, teach"))
@@ -173,57 +175,3 @@ def _train(args: argparse.Namespace) -> None:
     run_dir = args.run or Path("runs") / (Path(file).stem + (f"-{function}" if function else ""))
     checkpoint = train(config, run_dir, profile=args.profile)
     print(f"checkpoint: {checkpoint}\nserve it: rtx serve {run_dir}")
-
-
-# eval, ask
-
-
-def _add_eval(verbs: argparse._SubParsersAction) -> None:
-    parser = verb(verbs, "eval", _eval, "play a suite with a checkpoint and with baselines on the same seeds; resumable")
-    parser.add_argument("checkpoint", type=Path, help="run folder or checkpoint")
-    parser.add_argument("--suite", default="quick")
-    parser.add_argument("--arms", type=names, default=(), help="comma separated (default: those of the suite that it knows)")
-    parser.add_argument("--tasks", type=names, default=(), help="comma separated (default: the suite's)")
-    parser.add_argument("--episodes", type=int, default=None, help="per arm and task (default: the suite's)")
-    parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="default: CHECKPOINT/eval-SUITE")
-    parser.add_argument("--workers", type=int, default=2, help="simulator processes (default: %(default)s)")
-    parser.add_argument("--no-baselines", action="store_true", help="play the checkpoint only")
-    parser.add_argument(
-        "--server", metavar="URL", help="play it through this policy server too (the same checkpoint), in place of baselines"
-    )
-
-
-def _eval(args: argparse.Namespace) -> None:
-    from rtx.eval.evaluate import evaluate_checkpoint
-
-    print(
-        evaluate_checkpoint(
-            args.checkpoint,
-            args.out or args.checkpoint / f"eval-{args.suite}",
-            suite=args.suite,
-            arms=args.arms,
-            tasks=args.tasks,
-            episodes_per_cell=args.episodes,
-            num_workers=args.workers,
-            baselines=not args.no_baselines,
-            server=args.server,
-        )
-    )
-
-
-def _add_ask(verbs: argparse._SubParsersAction) -> None:
-    parser = verb(verbs, "ask", _ask, "ask a vision-language-action model about a picture")
-    parser.add_argument("checkpoint", type=Path, help="run folder or checkpoint")
-    parser.add_argument("picture", type=Path, help="a JPEG or PNG file")
-    parser.add_argument("questions", nargs="+", metavar="QUESTION", help='as the model was taught them; "" asks for a caption')
-
-
-def _ask(args: argparse.Namespace) -> None:
-    from rtx.images import decode
-    from rtx.serve.policy import load_policy
-
-    if not args.picture.is_file():
-        raise UserError(f"no such picture: {args.picture}")
-    picture, policy = decode(args.picture.read_bytes()), load_policy(args.checkpoint)
-    for question in args.questions:
-        print(policy.ask(picture, question), flush=True)
