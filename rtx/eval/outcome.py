@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from rtx.errors import UserError, WorldError
+from rtx.eval.suite import Episode
 from rtx.files import disk_errors
 
 
@@ -42,11 +43,12 @@ class Outcome:
     final_distance_m: float | None  # to the goal, where the simulator tells
     video: str | None  # file name in the folder of videos
     deaths: int = 0  # simulator processes that died at it before it was finished
+    split: str = ""  # in suites that have splits
 
     @property
     def episode(self) -> str:
         """Names the scene: the same for every policy that played it."""
-        return f"{self.arm}/{self.task}/{self.index}"
+        return Episode(arm=self.arm, task=self.task, index=self.index, seed=self.seed, split=self.split).key
 
 
 class Ledger:

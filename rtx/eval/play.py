@@ -196,7 +196,7 @@ def _play(
     env: Environment, job: Job, ask: Callable[[Observation], ActionChunk], recorder: Recorder, *, recording: bool
 ) -> Outcome:
     start = time.monotonic()
-    frame = env.reset(task=job.episode.task, seed=job.episode.seed)
+    frame = env.reset(task=job.episode.scene, seed=job.episode.seed)
     pilot = Pilot(env, frame, safety=job.settings.safety)
     memory = Memory(job, pilot.adapter)
     memory.add(frame)
@@ -219,5 +219,5 @@ def _play(
         key=job.key, policy=job.policy, arm=job.episode.arm, task=job.episode.task, index=job.episode.index,
         seed=job.episode.seed, instruction=env.instruction, success=bool(env.success), steps=step, seconds=step / hz,
         wall_s=round(time.monotonic() - start, 3), policy_calls=calls, refusals=dict(pilot.refusals),
-        final_distance_m=env.goal_distance, video=job.video.name if job.video else None,
+        final_distance_m=env.goal_distance, video=job.video.name if job.video else None, split=job.episode.split,
     )  # fmt: skip

@@ -42,22 +42,27 @@ class Evaluation:
     def videos(self) -> Path:
         return self.out / "videos"
 
-    def select(self, policy: str, *, arm: str | None = None, task: str | None = None) -> list[Outcome]:
+    def select(
+        self, policy: str, *, arm: str | None = None, task: str | None = None, split: str | None = None
+    ) -> list[Outcome]:
         return [
             outcome
             for outcome in self.outcomes
-            if outcome.policy == policy and arm in (None, outcome.arm) and task in (None, outcome.task)
+            if outcome.policy == policy
+            and arm in (None, outcome.arm)
+            and task in (None, outcome.task)
+            and split in (None, outcome.split)
         ]
 
-    def rate(self, policy: str, *, arm: str | None = None, task: str | None = None) -> Rate:
-        chosen = self.select(policy, arm=arm, task=task)
+    def rate(self, policy: str, *, arm: str | None = None, task: str | None = None, split: str | None = None) -> Rate:
+        chosen = self.select(policy, arm=arm, task=task, split=split)
         return Rate(sum(outcome.success for outcome in chosen), len(chosen))
 
-    def compare(self, other: str, *, arm: str | None = None, task: str | None = None) -> Comparison:
-        """The policy in question against `other`, on the episodes of one arm, one task or all."""
+    def compare(self, other: str, *, arm: str | None = None, task: str | None = None, split: str | None = None) -> Comparison:
+        """The policy in question against `other`, on the episodes of one arm, one task, one split or all."""
 
         def successes(policy: str) -> dict[str, bool]:
-            return {outcome.episode: outcome.success for outcome in self.select(policy, arm=arm, task=task)}
+            return {outcome.episode: outcome.success for outcome in self.select(policy, arm=arm, task=task, split=split)}
 
         return compare(successes(self.main), successes(other))
 
@@ -93,6 +98,7 @@ class Evaluation:
             "overall": {policy: _rate_json(self.rate(policy)) for policy in self.policies},
             "arms": {arm: {p: _rate_json(self.rate(p, arm=arm)) for p in self.policies} for arm in self.suite.arms},
             "tasks": {task: {p: _rate_json(self.rate(p, task=task)) for p in self.policies} for task in self.suite.tasks},
+            "splits": {split: {p: _rate_json(self.rate(p, split=split)) for p in self.policies} for split in self.suite.splits},
             "comparisons": [
                 {"against": other, "arm": arm, **_comparison_json(self.compare(other, arm=arm))}
                 for other in self.others
@@ -117,12 +123,16 @@ def load_evaluation(out: Path) -> Evaluation:
             f"{out}: {missing} of {len(played)} episodes are missing from episodes.jsonl; run the evaluation again"
         )
     return Evaluation(
-        suite=Suite(**{**data["suite"], "arms": tuple(data["suite"]["arms"]), "tasks": tuple(data["suite"]["tasks"])}),
+        suite=_suite(data["suite"]),
         settings=Settings(**data["settings"]),
         policies=data["policies"],
         outcomes=tuple(replace(outcome, policy=policy) for policy, outcome in played if outcome),
         out=out,
     )
+
+
+def _suite(data: dict[str, Any]) -> Suite:
+    return Suite(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
 
 
 def _rate_json(rate: Rate) -> dict[str, Any]:
@@ -150,16 +160,20 @@ def _table(evaluation: Evaluation) -> Table:
     for other in evaluation.others:
         table.add_column(f"{evaluation.main} against {other}")
     for arm in evaluation.suite.arms:
-        table.add_row(*_row(evaluation, arm))
+        table.add_row(*_row(evaluation, arm, arm=arm))
+    for number, split in enumerate(evaluation.suite.splits):
+        if number == 0:
+            table.add_section()
+        table.add_row(*_row(evaluation, split.replace("_", " "), split=split))
     table.add_section()
-    table.add_row(*_row(evaluation, None), style="bold")
+    table.add_row(*_row(evaluation, "all arms"), style="bold")
     return table
 
 
-def _row(evaluation: Evaluation, arm: str | None) -> list[str]:
-    rates = [short_rate(evaluation.rate(policy, arm=arm)) for policy in evaluation.policies]
-    verdicts = [evaluation.compare(other, arm=arm).verdict for other in evaluation.others]
-    return [arm or "all arms", *rates, *verdicts]
+def _row(evaluation: Evaluation, name: str, *, arm: str | None = None, split: str | None = None) -> list[str]:
+    rates = [short_rate(evaluation.rate(policy, arm=arm, split=split)) for policy in evaluation.policies]
+    verdicts = [evaluation.compare(other, arm=arm, split=split).verdict for other in evaluation.others]
+    return [name, *rates, *verdicts]
 
 
 def short_rate(rate: Rate) -> str:

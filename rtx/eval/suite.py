@@ -1,10 +1,11 @@
 """A suite: which arms do which tasks how often. Its episodes, with their seeds, are a function of it alone.
 
-    Suite(name, arms, tasks, episodes_per_cell) --> Episode(arm, task, index, seed), arm by arm
+    Suite(name, arms, tasks, splits, episodes_per_cell) --> Episode(arm, task, split, index, seed), arm by arm
 
 The seed of an episode depends on (suite name, arm, task, index) and nothing else: two policies meet the same scenes, more
 episodes extend a suite without changing those already played, and no evaluation seed is ever a training seed (the purpose
-"eval" is part of the hash). Widening a suite (splits, unseen objects) means further tasks or a further field here.
+"eval" is part of the hash). Splits share their seeds: each is the same scene with one thing changed (docs/suites.md), so that
+what a change costs is measured on pairs.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ class Suite:
     name: str
     arms: tuple[str, ...]
     tasks: tuple[str, ...]
-    episodes_per_cell: int  # a cell is one arm with one task
+    episodes_per_cell: int  # a cell is one arm with one task in one split
     max_seconds: float | None = None
+    environment: str = "sim"  # where it is played: our own simulator, or a public suite's
+    splits: tuple[str, ...] = ()  # ways in which the scenes differ from those of the demonstrations; none: they do not
 
     def __post_init__(self) -> None:
         problems = [
@@ -35,6 +38,8 @@ class Suite:
             for what, names in (("arms", self.arms), ("tasks", self.tasks))
             if not names or len(set(names)) != len(names)
         ]
+        if len(set(self.splits)) != len(self.splits):
+            problems.append(f"splits {list(self.splits)} repeat")
         if self.episodes_per_cell < 1:
             problems.append(f"episodes_per_cell {self.episodes_per_cell} must be at least 1")
         if self.max_seconds is not None and not self.max_seconds > 0:
@@ -44,7 +49,7 @@ class Suite:
 
     @property
     def num_episodes(self) -> int:
-        return len(self.arms) * len(self.tasks) * self.episodes_per_cell
+        return len(self.arms) * len(self.tasks) * max(1, len(self.splits)) * self.episodes_per_cell
 
     def fingerprint(self) -> str:
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:16]
@@ -58,10 +63,16 @@ class Episode:
     task: str
     index: int
     seed: int
+    split: str = ""
+
+    @property
+    def scene(self) -> str:
+        """The task as the environment is asked for it: `lift`, or `lift@distractors`."""
+        return f"{self.task}@{self.split}" if self.split else self.task
 
     @property
     def key(self) -> str:
-        return f"{self.arm}/{self.task}/{self.index}"
+        return f"{self.arm}/{self.scene}/{self.index}"
 
 
 def episodes(suite: Suite) -> Iterator[Episode]:
@@ -70,7 +81,8 @@ def episodes(suite: Suite) -> Iterator[Episode]:
         for index in range(suite.episodes_per_cell):
             for task in suite.tasks:
                 seed = seed_for("eval", suite.name, arm, _scenes(task), index)
-                yield Episode(arm=arm, task=task, index=index, seed=seed)
+                for split in suite.splits or ("",):
+                    yield Episode(arm=arm, task=task, index=index, seed=seed, split=split)
 
 
 def _scenes(task: str) -> str:
@@ -92,16 +104,17 @@ SUITES: Mapping[str, Suite] = {
 
 
 def find_suite(
-    name: str, *, arms: Sequence[str] = (), tasks: Sequence[str] = (), episodes_per_cell: int | None = None
-) -> Suite:
-    """A suite by name, narrowed to some of its arms and tasks. Seeds stay those of the named suite.
+    name: str, *, arms: Sequence[str] = (), tasks: Sequence[str] = (), splits: Sequence[str] = (),
+    episodes_per_cell: int | None = None,
+) -> Suite:  # fmt: skip
+    """A suite by name, narrowed to some of its arms, tasks and splits. Seeds stay those of the named suite.
 
-    Raises UserError for a name, an arm or a task that the suite does not have.
+    Raises UserError for a name, an arm, a task or a split that the suite does not have.
     """
     if name not in SUITES:
         raise unknown_name("suite", name, SUITES)
     suite = SUITES[name]
-    for kind, asked, known in (("arm", arms, suite.arms), ("task", tasks, suite.tasks)):
+    for kind, asked, known in (("arm", arms, suite.arms), ("task", tasks, suite.tasks), ("split", splits, suite.splits)):
         for item in asked:
             if item not in known:
                 raise unknown_name(f"{kind} of suite {name!r}", item, known)
@@ -109,5 +122,6 @@ def find_suite(
         suite,
         arms=tuple(arms) or suite.arms,
         tasks=tuple(tasks) or suite.tasks,
+        splits=tuple(splits) or suite.splits,
         episodes_per_cell=suite.episodes_per_cell if episodes_per_cell is None else episodes_per_cell,
     )

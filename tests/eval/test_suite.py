@@ -65,3 +65,16 @@ def test_the_shipped_suites_name_real_arms():
     from rtx.robots.sim_arms import SIM_ARMS
 
     assert {arm for suite in SUITES.values() for arm in suite.arms} <= set(SIM_ARMS)
+
+
+def test_splits_are_the_same_scenes_with_one_thing_changed():
+    split = dataclasses.replace(SMALL, splits=("seen", "distractors"))
+    found = list(episodes(split))
+    assert len({episode.key for episode in found}) == len(found) == split.num_episodes == 24
+    for plain in episodes(SMALL):
+        alike = [e for e in found if (e.arm, e.task, e.index) == (plain.arm, plain.task, plain.index)]
+        assert [e.split for e in alike] == ["seen", "distractors"]
+        assert {e.seed for e in alike} == {plain.seed}
+    assert found[1].scene == "reach@distractors"
+    with pytest.raises(UserError, match=r"splits .* repeat"):
+        dataclasses.replace(SMALL, splits=("seen", "seen"))
