@@ -132,7 +132,8 @@ def load_evaluation(out: Path) -> Evaluation:
 
 
 def _suite(data: dict[str, Any]) -> Suite:
-    return Suite(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return Suite(**fields)
 
 
 def _rate_json(rate: Rate) -> dict[str, Any]:
