@@ -221,7 +221,8 @@ def _add_import(verbs: Verbs) -> None:
 
 
 def _import_lerobot(args: argparse.Namespace) -> None:
-    from rtx.data.lerobot.importer import import_lerobot, record_file
+    from rtx.data.lerobot.importer import import_lerobot
+    from rtx.data.starter import record_file
 
     done = import_lerobot(args.source, args.out, name=args.name)
     record = record_file(args.out, done.parent.name)

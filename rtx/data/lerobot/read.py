@@ -6,30 +6,18 @@ of them as there are rows. One frame too few, too many or off by more than the t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
+from rtx.data.foreign import JPEG_QUALITY, Recording
 from rtx.data.lerobot.meta import Clip, LeRobotEpisode, LeRobotFeature, LeRobotSet, inside, read_parquet
 from rtx.errors import UserError, WorldError
 from rtx.images import encode_jpeg
 
 TOLERANCE_S = 1e-4  # between a row's time and its frame's, as in LeRobot itself
-JPEG_QUALITY = 95
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recording:
-    """One episode. `columns[key]` is [T, ...]; `pictures[key]` encoded, one per row; `texts[key]` one per row."""
-
-    columns: Mapping[str, np.ndarray]
-    pictures: Mapping[str, tuple[bytes, ...]]
-    texts: Mapping[str, tuple[str, ...]]
-    instructions: tuple[str, ...]
 
 
 def read_recording(source: LeRobotSet, episode: LeRobotEpisode) -> Recording:
@@ -47,7 +35,9 @@ def read_recording(source: LeRobotSet, episode: LeRobotEpisode) -> Recording:
         else _from_parquet(table, f, source.root, where)
         for f in source.pictures
     }
+    done = columns.get("next.done")  # LeRobot says of no episode whether it ended itself, unless it has this
     return Recording(
+        ended=done is not None and bool(np.any(done[-1])),
         columns={**columns, "timestamp": timestamp.astype(np.float32)},
         pictures=pictures,
         texts=texts,

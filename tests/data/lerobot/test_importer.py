@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from rtx.data.lerobot import importer
-from rtx.data.lerobot.importer import import_lerobot, record_file
-from rtx.data.lerobot.names import camera_roles, identifier
+from rtx.data.lerobot.importer import import_lerobot
 from rtx.data.loader import one_pass
 from rtx.data.mixture import Mixture, MixtureEntry
+from rtx.data.names import camera_roles, identifier
 from rtx.data.prepare import prepare
 from rtx.data.prepared import PreparedSet
 from rtx.data.record import load_records
+from rtx.data.starter import record_file
 from rtx.errors import UserError, WorldError
 from tests.data.lerobot.small_sets import JOINTS, LENGTHS, TASKS, VIDEO, action_of, number_in, number_of, write_set
 from tests.data.tiny_sets import LETTERS, tiny_set

@@ -8,8 +8,9 @@ import pytest
 
 from rtx.data.lerobot.meta import LeRobotFeature, LeRobotSet, open_lerobot
 from rtx.data.lerobot.names import rlds_paths
-from rtx.data.lerobot.starter import starter_text
+from rtx.data.lerobot.starter import facts_of
 from rtx.data.record import DatasetRecord, load_records
+from rtx.data.starter import starter_text
 from tests.data.lerobot.small_sets import EMBEDDED, VIDEO, write_set
 
 
@@ -28,7 +29,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> LeRobotSet:
 
 def record_of(source: LeRobotSet, features: tuple[LeRobotFeature, ...], folder: Path) -> DatasetRecord:
     found = dataclasses.replace(source, features=features)
-    (folder / "record.py").write_text(starter_text(found, name="cups", paths=rlds_paths(found)))
+    (folder / "record.py").write_text(starter_text(facts_of(found, name="cups", paths=rlds_paths(found))))
     return load_records(folder / "record.py")["cups"]
 
 
