@@ -81,6 +81,8 @@ class Assembler:
             for i, (entry, kept) in enumerate(zip(mixture.entries, mixture.kept(split), strict=True))
             if split in entry.prepared.splits
         }
+        places = list(contract.embodiments)
+        self._embodiment = np.array([places.index(name) for name in mixture.names], np.int32)
         self._texts = Texts(tokenizers, mixture)
         self._memory = PictureMemory(max_free=_MAX_FREE_PICTURES * len(roles))
 
@@ -108,7 +110,7 @@ class Assembler:
     def fill(self, batch: Batch, plan: Plan, rows: slice) -> None:
         """Writes the `rows` of `plan` into the same rows of `batch`. Threads may fill different rows at once."""
         first, part = rows.start, plan[rows]
-        batch.embodiment[rows], batch.sample[rows] = part.entry, part.number
+        batch.embodiment[rows], batch.sample[rows] = self._embodiment[part.entry], part.number
         for e in np.unique(part.entry):
             of_entry = np.flatnonzero(part.entry == e)
             self._fill_entry(batch, self._tables[int(e)], part[of_entry], of_entry + first)

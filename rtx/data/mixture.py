@@ -1,4 +1,4 @@
-"""Mixture: prepared data sets and how often each is drawn. Its order of entries is the model's embodiment index.
+"""Mixture: prepared data sets and how often each is drawn. The order of its contract is the model's embodiment index.
 
 A weight is per sample: a set of weight 2 gives twice the samples of a set of weight 1, whatever their sizes. With
 `balance=True` weights are multiplied by the number of training steps first, so equal weights mean equal epochs
@@ -60,11 +60,16 @@ class MixtureEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """Data sets with weights. Raises UserError for no set, a repeated name or a weight that is not positive."""
+    """Data sets with weights. Raises UserError for no set, a repeated name or a weight that is not positive.
+
+    `known`: what a checkpoint that is trained on promises already. Its robots keep their places and statistics in the
+    contract, also those of sets that are in the mixture again; the other sets come after them.
+    """
 
     entries: tuple[MixtureEntry, ...]
     balance: bool = False
     robot_share: float | None = None
+    known: Contract | None = None
     _kept: dict[str, tuple[Kept, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -145,19 +150,33 @@ class Mixture:
     def contract(
         self, *, roles: Sequence[str], image_size: tuple[int, int], history: int, chunk: int, fit: Fit = "stretch"
     ) -> Contract:
-        """What a model trained on this mixture promises. Raises UserError for a camera that no data set has."""
+        """What a model trained on this mixture promises. Raises UserError for a camera that no data set has, or a set whose
+        rows are not what `known` says of its name."""
+        there = dict.fromkeys([*self.roles, *(self.known.roles if self.known else ())])
         for role in roles:
-            if role not in self.roles:
-                raise unknown_name("camera role", role, self.roles, hint="No data set of the mixture has it.")
+            if role not in there:
+                raise unknown_name("camera role", role, there, hint="No data set of the mixture has it.")
+        embodiments = {entry.prepared.name: entry.prepared.embodiment for entry in self.entries}
+        layouts = {entry.prepared.name: entry.prepared.layout for entry in self.entries}
+        statistics = {entry.prepared.name: entry.statistics for entry in self.entries}
+        if self.known is not None:
+            if other := [name for name, layout in layouts.items() if self.known.layouts.get(name, layout) != layout]:
+                raise UserError(
+                    f"the checkpoint knows {', '.join(other)} with other actions or another state than the data set of that "
+                    "name has; prepare the data under another name"
+                )
+            embodiments = {**embodiments, **self.known.embodiments}
+            layouts, statistics = {**layouts, **self.known.layouts}, {**statistics, **self.known.statistics}
+        order = dict.fromkeys([*(self.known.embodiments if self.known else ()), *embodiments])
         return Contract(
             roles=tuple(roles),
             image_size=image_size,
             history=history,
             chunk=chunk,
             fit=fit,
-            embodiments={entry.prepared.name: entry.prepared.embodiment for entry in self.entries},
-            layouts={entry.prepared.name: entry.prepared.layout for entry in self.entries},
-            statistics={entry.prepared.name: entry.statistics for entry in self.entries},
+            embodiments={name: embodiments[name] for name in order},
+            layouts={name: layouts[name] for name in order},
+            statistics={name: statistics[name] for name in order},
         )
 
     def fingerprint(self, split: str) -> str:

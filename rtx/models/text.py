@@ -6,6 +6,7 @@ A policy that must understand free language brings a pretrained language model a
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -67,6 +68,13 @@ class WordTokenizer:
         counts = Counter(word for text in texts for word in words_of(text))
         ranked = sorted(counts, key=lambda word: (-counts[word], word))
         return cls(tuple(sorted(ranked[:max_words])), max_length=max_length)
+
+    def with_words(self, texts: Iterable[str], *, max_words: int) -> WordTokenizer:
+        """The same ids, and new ones for the words of `texts` that it lacks, most frequent first, as long as there is room."""
+        counts = Counter(word for text in texts for word in words_of(text) if word not in self._ids)
+        ranked = sorted(counts, key=lambda word: (-counts[word], word))
+        new = sorted(ranked[: max(0, max_words - len(self.vocabulary))])
+        return dataclasses.replace(self, vocabulary=(*self.vocabulary, *new)) if new else self
 
     @property
     def size(self) -> int:

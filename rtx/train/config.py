@@ -149,6 +149,7 @@ class OptimizationConfig:
     ema: float | None = None  # decay of averaged parameters; none = not kept. They are evaluated and served when kept
     start: str = ""  # checkpoint whose parameters and tokenizer the run begins with; "" = fresh ones
     start_without: tuple[str, ...] = ()  # rules of parameters that are made anew though `start` has them: another head or robot
+    keep_robots: bool = False  # those of `start` keep their places and statistics in the contract; new ones come after them
     freeze: tuple[str, ...] = ()  # rules (regular expressions searched in paths) of parameters that stay as they are
     lora: LoRAConfig = field(default_factory=LoRAConfig)  # small factors trained in the place of the kernels its rules name
     lr_scale: LRScale = ()  # (rule, factor of `lr`), the first that matches; see `rtx.train.trainable`
@@ -181,6 +182,8 @@ class OptimizationConfig:
         found += rule_problems("train.start_without", self.start_without)
         if self.start_without and not self.start:
             found.append("train.start_without says what not to take from train.start, which is not set")
+        if self.keep_robots and not self.start:
+            found.append("train.keep_robots keeps the robots of train.start, which is not set")
         found += trainable.problems(self.freeze, self.lora, self.lr_scale)
         return found + self.augment.problems()
 
@@ -203,12 +206,20 @@ class RunConfig:
     eval_samples: int = 256  # held-out samples of each data set, evenly spaced; 0 = no validation
     save_every: int = 500  # steps; the last step is always saved
     keep: int = 2  # checkpoints kept
+    patience: int = 0  # validations without a better one after which the run stops, keeping the best; 0 = goes on to the end
+    watch: str = ""  # data set whose held-out episodes say which is better; "" = all of them
     tensorboard: bool = False  # curves for TensorBoard too, in the run folder
     wandb: str = ""  # project of Weights & Biases to report to; offline without a login; "" = none
     mesh: MeshConfig = field(default_factory=MeshConfig)  # how the devices share the work
 
     def problems(self) -> list[str]:
         found = _below(self, "run", 1, "log_every", "save_every") + _below(self, "run", 0, "seed", "eval_every", "eval_samples")
+        found += _below(self, "run", 0, "patience")
+        if self.patience and not (self.eval_samples and self.eval_every and self.eval_every % self.save_every == 0):
+            found.append(
+                f"run.patience needs validation, and a checkpoint of each: run.eval_every {self.eval_every} must be a multiple "
+                f"of run.save_every {self.save_every}, and run.eval_samples above 0"
+            )
         return found + _below(self, "run", 2, "keep") + self.mesh.problems("run.mesh")
 
 
@@ -273,7 +284,8 @@ def fingerprint(config: TrainConfig) -> str:
 
 FREE = (
     "run.log_every", "run.eval_every", "run.eval_samples", "run.save_every", "run.keep", "run.tensorboard",
-    "run.wandb", "run.mesh.data", "run.mesh.fsdp", "run.mesh.tensor", "data.cache_bytes", "data.num_threads",
+    "run.wandb", "run.patience", "run.watch",
+    "run.mesh.data", "run.mesh.fsdp", "run.mesh.tensor", "data.cache_bytes", "data.num_threads",
     "data.sets.*.prepared", "data.sets.*.source", "data.sentences", "data.vocabulary",
 )  # fmt: skip
 """Leaves that may change when a run is resumed: the parameters that come out do not depend on them (where data lie is

@@ -22,6 +22,7 @@ from rtx.models.families import reads
 from rtx.models.text import InstructionEncoder
 from rtx.spec import Batch, Contract
 from rtx.train.cache import cache_dir
+from rtx.train.checkpoint import read_contract
 from rtx.train.config import DataSet, TrainConfig
 from rtx.train.fitted import fitted
 from rtx.train.instructions import instruction_encoder, tokenizers
@@ -41,7 +42,7 @@ class Inputs:
 def open_inputs(config: TrainConfig, *, origin: Path | None = None) -> Inputs:
     """Opens (and first prepares, where asked to) every data set. Raises UserError for a set that is not where it should be.
 
-    `origin`: run folder or checkpoint whose tokenizer is used.
+    `origin`: run folder or checkpoint whose tokenizer is used, and whose robots come first with `train.keep_robots`.
     """
     sets = [_open_set(one, f"data.sets.{i}") for i, one in enumerate(config.data.sets)]
     filters, bounds = config.data.filters, RT1X_BOUNDS if config.data.bounds == "rt1x" else {}
@@ -49,7 +50,8 @@ def open_inputs(config: TrainConfig, *, origin: Path | None = None) -> Inputs:
         MixtureEntry(prepared=s, weight=one.weight, filters=filters, bounds=bounds.get(s.name, {}))
         for s, one in zip(sets, config.data.sets, strict=True)
     )
-    mixture = Mixture(entries=entries, balance=config.data.balance, robot_share=config.data.robot_share)
+    known = read_contract(origin) if config.train.keep_robots and origin is not None else None
+    mixture = Mixture(entries=entries, balance=config.data.balance, robot_share=config.data.robot_share, known=known)
     _check_fit(config, mixture)
     shape = {name: getattr(config.data, name) for name in ("roles", "image_size", "fit", "history", "chunk")}
     tokenizer, contract = instruction_encoder(config, mixture, origin), mixture.contract(**shape)
@@ -85,7 +87,7 @@ def _check_fit(config: TrainConfig, mixture: Mixture) -> None:
         raise UserError(
             f"no data set has held-out episodes ({', '.join(mixture.names)}); prepare again, or set run.eval_samples=0"
         )
-    names = [entry.prepared.name for entry in mixture.entries]
+    names = [*dict.fromkeys([*(mixture.known.embodiments if mixture.known else ()), *mixture.names])]
     model = config.model
     if len(names) > getattr(model, "max_embodiments", len(names)):  # not every model tells robots apart
         raise UserError(f"model.max_embodiments {model.max_embodiments} is less than the {len(names)} data sets: {names}")

@@ -48,6 +48,8 @@ def instruction_encoder(config: TrainConfig, mixture: Mixture, origin: Path | No
         return sentence_table(mixture, more=more, width=model.sentence_width)
     if kind == "vla":
         return _language(config, mixture, given)
+    if isinstance(given, WordTokenizer):
+        return given.with_words(mixture.languages, max_words=model.text_vocabulary - 2)
     if given is not None:
         return given
     if kind == "subwords":

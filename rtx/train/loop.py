@@ -30,6 +30,7 @@ from rtx.train import checkpoint, imitation, pytree, starts
 from rtx.train.cache import keep_compiled_programs
 from rtx.train.checkpoint.meeting import Meeting
 from rtx.train.config import TrainConfig, config_to_json, fingerprint
+from rtx.train.early import Best
 from rtx.train.inputs import Inputs, describe, empty_batch, open_inputs, takes_any_width, train_batches
 from rtx.train.metrics import MetricsFile, NoMetrics
 from rtx.train.observe import Validation, Window
@@ -59,6 +60,7 @@ def train(config: TrainConfig, run_dir: Path, *, profile: int = 0) -> Path:
 
     Raises UserError for data, a folder or a configuration that does not fit, WorldError for a disk that cannot be
     written at the end or gradients that stay non-finite, `Preempted` (exit code 75) after SIGTERM, with the state saved.
+    With `run.patience` it ends where validation no longer gets better; the best checkpoint is kept (`rtx.train.early`).
     `profile`: so many steps are traced (`rtx.train.profile`).
     """
     keep_compiled_programs()
@@ -75,10 +77,10 @@ def train(config: TrainConfig, run_dir: Path, *, profile: int = 0) -> Path:
         init = init_of(config, model, optimizer)
         state, start = _restore_or_init(config, run_dir, inputs, model, init, loader, mesh)
         _first_lines(config, inputs, loader, state, start, mesh, model)
-        last = config.train.num_steps
-        if start == last:
+        last, best = config.train.num_steps, Best.of_run(run_dir, config.run, up_to=start)
+        if start == last or best.is_over:
             log.info("nothing to do: step %d of %d is saved", start, last)
-            return run_dir / CHECKPOINTS / str(last)
+            return run_dir / CHECKPOINTS / str(start)
 
         if hosts.is_first:
             starts.note(run_dir, step=start, config=config, inputs=inputs, state=state, mesh=dict(mesh.shape))
@@ -118,10 +120,14 @@ def train(config: TrainConfig, run_dir: Path, *, profile: int = 0) -> Path:
             advance(1, window.note)
             window.pause()
             if is_last or (config.run.eval_every and step % config.run.eval_every == 0):
-                validation.log(state, step, metrics)
+                best.add(step, validation.log(state, step, metrics))
+            is_last = is_last or best.is_over
             if is_last or is_stopping or step % config.run.save_every == 0:
-                saver.save(state, step, batches.state(), must=is_last or is_stopping)
+                saver.save(state, step, batches.state(), must=is_last or is_stopping, pinned=best.pinned)
             window.resume()
+            if best.is_over:
+                log.info("stopped: step=%d of %d best=%d held-out error=%.4g", step, last, best.step, best.figure)
+                return run_dir / CHECKPOINTS / str(step)
             if is_stopping and not is_last:
                 raise Preempted
     return run_dir / CHECKPOINTS / str(last)

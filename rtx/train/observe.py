@@ -152,9 +152,10 @@ class Validation:
         # Another host may have a question where this one has none, and all must run the same programs.
         self._asks_all = self._num_hosts > 1 and inputs.mixture.robots() < 1
 
-    def log(self, state: TrainState, step: int, metrics: MetricsFile) -> None:
+    def log(self, state: TrainState, step: int, metrics: MetricsFile) -> dict[str, Any]:
+        """Writes the line of this step and returns its figures; empty where none are asked for."""
         if not self._config.run.eval_samples:
-            return
+            return {}
         sums: list[dict[str, Sums]] = []
         share = (0, 1) if self._mesh is None else hosts.share(self._mesh)
         for loaded in validation_batches(self._inputs, self._config, share=share):
@@ -168,7 +169,9 @@ class Validation:
         overall: dict[str, Mean] = {}
         for means in per_set.values():
             overall = merge_means(overall, means)
-        metrics.write(step=step, kind="val", **_values({"": overall})[""], sets=_values(per_set))
+        line = {**_values({"": overall})[""], "sets": _values(per_set)}
+        metrics.write(step=step, kind="val", **line)
+        return line
 
 
 def _per_set(sums: Sequence[dict[str, Sums]], names: Sequence[str]) -> dict[str, dict[str, Mean]]:

@@ -46,8 +46,9 @@ class Saver:
         self._step = -1  # of the save under way, or of the last one
         self._error: Exception | None = None  # what became of it, if `_take` has not said so yet
 
-    def save(self, state: TrainState, step: int, position: LoaderState, *, must: bool) -> None:
-        """Returns when the arrays of `state` are in host memory (they may be donated then), or on disk if it `must`.
+    def save(self, state: TrainState, step: int, position: LoaderState, *, must: bool, pinned: int = -1) -> None:
+        """Returns when the arrays of `state` are in host memory (they may be donated then), or on disk if it `must`. The
+        checkpoint of step `pinned` stays, however old.
 
         Raises WorldError if it `must` be saved and cannot be.
         """
@@ -56,7 +57,7 @@ class Saver:
                 "save waits for the one before: step=%d before=%d; storage is slower than run.save_every", step, self._step
             )
         self.wait()
-        one = Save(self._root, step=step, side=self._side(position), keep=self._keep, meeting=self._meeting)
+        one = Save(self._root, step=step, side=self._side(position), keep=self._keep, meeting=self._meeting, pinned=pinned)
         one.start(to_tree(state))
         self._step = step
         self._thread = threading.Thread(target=self._finish, args=(one,), name=f"save-{step}")

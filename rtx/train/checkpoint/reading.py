@@ -100,6 +100,12 @@ def read_tokenizer(path: Path | str) -> dict[str, Any]:
     return data
 
 
+def read_contract(path: Path | str) -> Contract:
+    """The contract of a run folder's newest sound checkpoint, or of one checkpoint folder. Errors as `open_checkpoint`."""
+    contract: Contract = from_json(Contract, read_json(_locate(Path(path), None) / "contract.json"), "contract")
+    return contract
+
+
 def _locate(path: Path, step: int | None) -> Path:
     if not path.exists():
         raise UserError(f"no such folder: {path}; expected a run folder (with checkpoints/) or one checkpoint of it")

@@ -19,8 +19,8 @@ def check_keep(keep: int) -> None:
         raise UserError(f"keep {keep} must be at least 2: while one checkpoint is written another must be there")
 
 
-def retain(root: Path, keep: int, newest: int, meeting: Meeting) -> None:
-    """Removes all but the newest `keep` sound checkpoints; `newest` was written and hashed just now.
+def retain(root: Path, keep: int, newest: int, meeting: Meeting, *, pinned: int = -1) -> None:
+    """Removes all but the newest `keep` sound checkpoints, and that of step `pinned`; `newest` was written and hashed just now.
 
     Read back in full are the second newest, without which nothing is removed, and what is removed, for damage is evidence;
     of those between the sizes are compared.
@@ -33,7 +33,7 @@ def retain(root: Path, keep: int, newest: int, meeting: Meeting) -> None:
             log.warning("damaged checkpoint kept as it is: step=%d problem=%s more=%d", step, problems[0], len(problems) - 1)
         else:
             sound.append(step)
-    meeting.lead(lambda: _remove(root, sound[keep:]))
+    meeting.lead(lambda: _remove(root, [step for step in sound[keep:] if step != pinned]))
 
 
 def _remove(root: Path, old: list[int]) -> None:

@@ -63,8 +63,9 @@ def save(root: Path, *, step: int, state: Mapping[str, Any], side: SideFiles, ke
 class Save:
     """One checkpoint on its way. The same calls are made in every process; whatever fails in one fails in all of them."""
 
-    def __init__(self, root: Path, *, step: int, side: SideFiles, keep: int, meeting: Meeting) -> None:
-        self.step = step
+    def __init__(self, root: Path, *, step: int, side: SideFiles, keep: int, meeting: Meeting, pinned: int = -1) -> None:
+        """`pinned`: step of a checkpoint that stays however old it is."""
+        self.step, self._pinned = step, pinned
         self._root, self._final, self._saving = root, root / str(step), root / f".saving-{step}"
         self._side, self._keep, self._meeting = side, keep, meeting
         self._futures: Sequence[Any] = ()
@@ -98,7 +99,7 @@ class Save:
             if self._meeting.index == 0:
                 shutil.rmtree(self._saving, ignore_errors=True)
         try:
-            retain(self._root, self._keep, self.step, self._meeting)
+            retain(self._root, self._keep, self.step, self._meeting, pinned=self._pinned)
         except (WorldError, OSError) as error:  # the checkpoint is there all the same
             log.error("old checkpoints not removed: step=%d %s", self.step, error)
         return self._final
