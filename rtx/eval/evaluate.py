@@ -155,7 +155,7 @@ def _jobs(
             cameras = policy.contract.embodiments[episode.arm].roles
             job = Job(
                 policy=name, fingerprint=policy.fingerprint, episode=episode, max_seconds=_max_seconds(suite, episode.task),
-                settings=settings, history=policy.contract.history, video=None,
+                settings=settings, history=policy.contract.history, video=None, layout=policy.contract.layouts[episode.arm],
                 roles=tuple(role for role in policy.contract.roles if role in cameras),
             )  # fmt: skip
             recorded = episode.index < video_per_cell if name == main else number == 0 and video_per_cell > 0

@@ -23,7 +23,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from rtx.embodiment import Embodiment
+from rtx.embodiment import Embodiment, Layout, field_slices
 from rtx.errors import UserError
 from rtx.eval.outcome import Outcome
 from rtx.eval.suite import Episode
@@ -110,6 +110,7 @@ class Job:
     history: int
     roles: tuple[str, ...]
     video: Path | None  # where to record it
+    layout: Layout | None = None  # of the policy's vectors; None: the robot's default
 
     @property
     def key(self) -> str:
@@ -140,15 +141,32 @@ class Memory:
         )
 
 
+_MEASURED: Mapping[str, tuple[str, str]] = {
+    "delta_pos": ("eef_pos", "eef_pos"),
+    "joint_pos": ("joints", "joint_pos"),
+    "joint_delta": ("joints", "joint_pos"),
+    "joint_vel": ("joints", "joint_pos"),
+    "gripper": ("gripper", "gripper"),
+}
+"""By the kind of an action's field: what has to be measured, and what the field of the state is called in its place."""
+
+
 class Pilot:
     """Executes canonical actions on an environment, through the safety filter and the adapter; keeps the robot's time."""
 
-    def __init__(self, env: Environment, frame: Frame, *, safety: bool) -> None:
-        """`frame` is the state at the start of the episode."""
+    def __init__(self, env: Environment, frame: Frame, *, safety: bool, layout: Layout | None = None) -> None:
+        """`frame` is the state at the start of the episode, `layout` that of the actions to come."""
         hz = env.embodiment.control_hz
-        self._env, self.adapter = env, Adapter(env.embodiment)
-        gripper = float(self.adapter.proprio(frame.proprio)[-1])
-        self._safety = SafetyFilter(env.embodiment.limits, control_hz=hz, gripper=gripper) if safety else None
+        self._env, self.adapter = env, Adapter(env.embodiment, layout)
+        self.adapter.reset(proprio_native=frame.proprio)
+        self._safety = None
+        if safety:
+            state = self._measured(frame)
+            openings = state["gripper"] if len(state["gripper"]) else 1.0
+            space = self.adapter.layout.action
+            self._safety = SafetyFilter(
+                env.embodiment.limits, control_hz=hz, space=space, gripper=openings, joints=state["joints"]
+            )
         self._period_ns = round(1e9 / hz)
         self.now_ns = 0
 
@@ -161,15 +179,30 @@ class Pilot:
         """One control period with action `k` of the chunk; `frame` is the state before it."""
         action = chunk.actions[k]
         if self._safety is not None:
+            state = self._measured(frame)
             action = self._safety.check(
                 action,
-                eef_pos=self.adapter.proprio(frame.proprio)[:3],
+                eef_pos=state["eef_pos"],
+                joints=state["joints"],
                 stamp_ns=chunk.stamp_ns,
                 valid_until_ns=chunk.valid_until_ns,
                 now_ns=self.now_ns,
             ).action
         self.now_ns += self._period_ns
         return self._env.step(self.adapter.to_native(action, proprio_native=frame.proprio), render=render)
+
+    def _measured(self, frame: Frame) -> dict[str, np.ndarray]:
+        """What the safety filter needs to know, arm by arm in the order of the action's fields: `eef_pos [3 * arms]`,
+        `joints [j]`, `gripper [g]`."""
+        layout, state = self.adapter.layout, self.adapter.proprio(frame.proprio)
+        at = field_slices(layout.proprio)
+        found: dict[str, list[np.ndarray]] = {"eef_pos": [], "joints": [], "gripper": []}
+        for field in layout.action.fields:
+            kind, stem = _MEASURED.get(field.kind, ("", ""))
+            name = field.name.replace(field.kind, stem)
+            if kind and name in at:
+                found[kind].append(state[at[name]])
+        return {kind: np.concatenate([np.empty(0), *parts]) for kind, parts in found.items()}
 
 
 @runtime_checkable
@@ -197,7 +230,7 @@ def _play(
 ) -> Outcome:
     start = time.monotonic()
     frame = env.reset(task=job.episode.scene, seed=job.episode.seed)
-    pilot = Pilot(env, frame, safety=job.settings.safety)
+    pilot = Pilot(env, frame, safety=job.settings.safety, layout=job.layout)
     memory = Memory(job, pilot.adapter)
     memory.add(frame)
     recorder.add(env, frame, step=0, seconds=0.0)
