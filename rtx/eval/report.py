@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from rtx import plots
 from rtx.eval import video
+from rtx.eval.comparison import Comparison
 from rtx.eval.outcome import Outcome
 from rtx.eval.plots import success_plot
 from rtx.eval.results import Evaluation
-from rtx.eval.statistics import Comparison, Rate
+from rtx.eval.statistics import Rate
 from rtx.files import atomic
 from rtx.page import count, page, terms
 from rtx.tables import Cell, html_table

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtx.errors import UserError, WorldError
+from rtx.eval.comparison import Comparison, compare
 from rtx.eval.outcome import Ledger, Outcome
 from rtx.eval.play import Settings
-from rtx.eval.statistics import Comparison, Rate, compare
+from rtx.eval.statistics import Rate
 from rtx.eval.suite import Suite
 from rtx.files import read_json
 

@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rtx.errors import UserError
-from rtx.eval.statistics import CONFIDENCE, Interval, Rate, Verdict, compare, wilson_share
+from rtx.eval.comparison import compare
+from rtx.eval.statistics import CONFIDENCE, Interval, Rate, Verdict, wilson_share
 
 Trials = Mapping[str, bool]
 """Of one seed: what was tried, and whether it went well."""

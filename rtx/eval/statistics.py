@@ -1,11 +1,11 @@
-"""What a number of successes allows one to say: a rate with its interval, and a verdict on two policies.
+"""What a number of successes allows one to say: a rate with its interval, and whether pairs that differ fall to one side.
 
     Rate(successes, trials) -- wilson --> interval          successes on the same seeds -- mcnemar_exact --> p value
                        \\                                     /
-                        `------------- compare ------------'--> "better" | "worse" | "no difference shown"
+                        `---- comparison.py: a verdict -------'
 
-A difference is called only if BOTH the intervals part and the paired test agrees. Two 95 % intervals that do not touch are
-already stricter than p = 0.05 (about 0.006 for equal widths), so reading many arms side by side seldom misleads.
+Wilson's interval covers as often as it says on average over rates; at a single rate and number of trials no interval of a count
+can, and its coverage swings around 95 % (docs/evaluation.md has the figures).
 
 Sources: Wilson 1927; McNemar 1947 in its exact (binomial) form; Brown, Cai, DasGupta 2001 for why not p +- 1.96 sd.
 """
@@ -13,7 +13,6 @@ Sources: Wilson 1927; McNemar 1947 in its exact (binomial) form; Brown, Cai, Das
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -26,13 +25,20 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """Closed range of success rates, both in [0, 1]."""
+    """Closed range: of a success rate within [0, 1], of a difference of two within [-1, 1]."""
 
     low: float
     high: float
 
     def overlaps(self, other: Interval) -> bool:
         return self.low <= other.high and other.low <= self.high
+
+
+def fair_confidence(confidence: float) -> float:
+    """The same. Raises UserError if it is no share."""
+    if not 0 < confidence < 1:
+        raise UserError(f"confidence {confidence} must be between 0 and 1, for example 0.95")
+    return confidence
 
 
 def wilson(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> Interval:
@@ -42,8 +48,7 @@ def wilson(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> In
     """
     if not 0 <= successes <= trials:
         raise UserError(f"{successes} successes out of {trials} trials is impossible")
-    if not 0 < confidence < 1:
-        raise UserError(f"confidence {confidence} must be between 0 and 1, for example 0.95")
+    fair_confidence(confidence)
     if trials == 0:
         return Interval(0.0, 1.0)
     low, high = wilson_share(successes / trials, float(trials), confidence=confidence)
@@ -90,45 +95,3 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
         return 1.0
     tail = sum(math.comb(discordant, k) for k in range(min(only_first, only_second) + 1))
     return min(1.0, 2 * tail / 2**discordant)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """`first` against `second` on the same episodes."""
-
-    first: Rate
-    second: Rate
-    only_first: int  # episodes that only the first solved
-    only_second: int
-    p_value: float  # exact McNemar, two-sided
-    verdict: Verdict  # of the first: "better" means better than the second
-
-    @property
-    def reason(self) -> str:
-        """One line that justifies the verdict."""
-        test = f"{self.only_first} to {self.only_second} on the episodes where they differ, p = {self.p_value:.2g}"
-        touch = "overlap" if self.first.interval.overlaps(self.second.interval) else "do not overlap"
-        return f"intervals {touch}; {test}"
-
-
-def compare(first: Mapping[str, bool], second: Mapping[str, bool], *, alpha: float = 1 - CONFIDENCE) -> Comparison:
-    """Paired comparison of two policies' successes, each keyed by episode.
-
-    Raises UserError if the two did not play the same episodes: pairs are what makes few episodes enough.
-    """
-    if first.keys() != second.keys():
-        lone = sorted(first.keys() ^ second.keys())
-        raise UserError(
-            f"the two policies did not play the same episodes ({len(lone)} differ, for example {lone[0]}); finish both runs"
-        )
-    only_first = sum(first[key] and not second[key] for key in first)
-    only_second = sum(second[key] and not first[key] for key in first)
-    rates = Rate(sum(first.values()), len(first)), Rate(sum(second.values()), len(second))
-    p_value = mcnemar_exact(only_first, only_second)
-    shown = p_value < alpha and not rates[0].interval.overlaps(rates[1].interval)
-    verdict: Verdict = "no difference shown"
-    if shown:
-        verdict = "better" if only_first > only_second else "worse"
-    return Comparison(
-        first=rates[0], second=rates[1], only_first=only_first, only_second=only_second, p_value=p_value, verdict=verdict
-    )

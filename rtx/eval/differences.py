@@ -1,0 +1,85 @@
+"""How far two policies are apart: intervals of differences, on the same episodes or on two lots of them.
+
+    successes on the same episodes     paired_difference      Agresti and Min 2005, closed form
+    successes on different episodes    unpaired_difference    Agresti and Caffo 2000, closed form
+    any measure on the same episodes   bootstrap_difference   bootstrap-t over the pairs, Efron and Tibshirani 1993, chapter 12
+
+The plain bootstrap of few pairs covers too little (its percentiles at 10 pairs: about 90 % for 95). For successes a closed form
+does better than any resampling; for measures the bootstrap of the studentised mean does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+from rtx.errors import UserError
+from rtx.eval.statistics import CONFIDENCE, Interval, Rate, fair_confidence
+
+_MIN_PAIRS = 5  # fewer say nothing that a resampling could find
+_DRAWS = 2000
+
+
+def paired_difference(only_first: int, only_second: int, pairs: int, *, confidence: float = CONFIDENCE) -> Interval:
+    """Interval of (rate of the first - rate of the second), both tried on the same `pairs` episodes.
+
+    Wald's, after half an episode is added to each of the four outcomes that a pair may have. [-1, 1] for no pairs.
+    """
+    if min(only_first, only_second) < 0 or only_first + only_second > pairs:
+        raise UserError(f"{only_first} and {only_second} differing pairs out of {pairs} are impossible")
+    if pairs == 0:
+        return Interval(-1.0, 1.0)
+    b, c, n = only_first + 0.5, only_second + 0.5, pairs + 2
+    gap = (b - c) / n
+    return _around(gap, math.sqrt((b + c) / n - gap**2) / math.sqrt(n), confidence)
+
+
+def unpaired_difference(first: Rate, second: Rate, *, confidence: float = CONFIDENCE) -> Interval:
+    """Interval of (rate of the first - rate of the second), tried on episodes that have nothing to do with each other.
+
+    Wald's, after one success and one failure are added to each lot. [-1, 1] where one of them has none.
+    """
+    if not first.trials or not second.trials:
+        return Interval(-1.0, 1.0)
+    one, other = ((rate.successes + 1) / (rate.trials + 2) for rate in (first, second))
+    spread = one * (1 - one) / (first.trials + 2) + other * (1 - other) / (second.trials + 2)
+    return _around(one - other, math.sqrt(spread), confidence)
+
+
+def _around(gap: float, error: float, confidence: float) -> Interval:
+    half = NormalDist().inv_cdf(0.5 + fair_confidence(confidence) / 2) * error
+    return Interval(max(-1.0, gap - half), min(1.0, gap + half))
+
+
+def bootstrap_difference(
+    first: Sequence[float], second: Sequence[float], *, confidence: float = CONFIDENCE, seed: int = 0
+) -> Interval | None:
+    """Interval of the mean of (first - second), `first[i]` and `second[i]` measured on one episode.
+
+    Pairs are drawn with replacement, and the mean of each draw is divided by its own standard error: that makes up for skew
+    and for few pairs. The same pairs give the same interval. None for fewer than 5 pairs. Raises UserError for lists of
+    different lengths.
+    """
+    if len(first) != len(second):
+        raise UserError(f"{len(first)} measurements against {len(second)}: pairs are measured on the same episodes")
+    gaps = np.asarray(first, float) - np.asarray(second, float)
+    if len(gaps) < _MIN_PAIRS:
+        return None
+    mean, error = gaps.mean(), _standard_error(gaps)
+    if error == 0:
+        return Interval(float(mean), float(mean))
+    drawn = gaps[np.random.default_rng(seed).integers(0, len(gaps), (_DRAWS, len(gaps)))]
+    errors = _standard_error(drawn)
+    kept = errors > 0  # a draw of one pair over and over has none
+    t = (drawn.mean(1)[kept] - mean) / errors[kept]
+    tail = (1 - fair_confidence(confidence)) / 2
+    low, high = np.quantile(t, [tail, 1 - tail])
+    return Interval(float(mean - high * error), float(mean - low * error))
+
+
+def _standard_error(values: np.ndarray) -> np.ndarray:
+    """Of the mean along the last axis."""
+    return values.std(axis=-1, ddof=1) / math.sqrt(values.shape[-1])
