@@ -27,6 +27,7 @@ from rtx.cli.serve import add_serve
 from rtx.cli.verbs import verb
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import advice
+from rtx.reproduce import EXPERIMENTS
 
 EXIT_USER, EXIT_WORLD, EXIT_INTERRUPT = 2, 1, 130
 
@@ -126,7 +127,7 @@ def _quickstart(args: argparse.Namespace) -> None:
 
 def _add_reproduce(verbs: argparse._SubParsersAction) -> None:
     parser = verb(verbs, "reproduce", _reproduce, "a claim of a source paper at small scale, with intervals; resumable")
-    parser.add_argument("name", metavar="NAME", help="rt2-cotraining: fine-tuning with and without web data")
+    parser.add_argument("name", metavar="NAME", help="; ".join(f"{name}: {about}" for name, about in EXPERIMENTS.items()))
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/NAME")
     parser.add_argument(
         "--preset",

@@ -16,9 +16,10 @@ from typing import Any
 from rtx.eval.results import load_evaluation
 from rtx.eval.seeded import SeededComparison, SeededRate, Trials, compare_seeded, seeded_rate
 from rtx.files import atomic, read_json
-from rtx.page import page, terms
-from rtx.tables import Cell, html_table
-from rtx.versions import machine, versions
+from rtx.page import page
+from rtx.reproduce.parts import NOTE, made, rate_cell, verdict_cell
+from rtx.reproduce.stages import Stages
+from rtx.tables import html_table
 
 LABELS: Mapping[str, str] = {
     "vlm": "vision-language model, before any robot data",
@@ -104,27 +105,20 @@ def claim(findings: Findings) -> str:
     )
 
 
-def write_page(out: Path, findings: Findings, *, plan: Mapping[str, Any], stage_seconds: Mapping[str, float]) -> Path:
+def write_page(out: Path, findings: Findings, *, plan: Mapping[str, Any], stages: Stages) -> Path:
     """One HTML file that needs nothing else."""
     sections = [
         "<h1>Co-fine-tuning with web data, small</h1>",
         f"<p class='dim'>RT-2 (arXiv 2307.15818), table 6, with {findings.num_seeds} seeds</p>",
         f"<p><b>{escape(claim(findings))}</b></p>",
-        f"<h2>Rates</h2>{_rates(findings)}{_NOTE}",
+        f"<h2>Rates</h2>{_rates(findings)}{NOTE}",
         f"<h2>Differences</h2>{_differences(findings)}",
         f"<h2>Questions by kind</h2>{_kinds(findings)}",
-        f"<h2>How it was made</h2>{_made(plan, stage_seconds)}",
+        f"<h2>How it was made</h2>{made(plan, stages)}",
     ]
     with atomic(out) as file:
         file.write(page("Co-fine-tuning with web data, small", sections).encode())
     return out
-
-
-_NOTE = (
-    "<p class='note'>Intervals: Wilson's for as many trials as there would be without what the trials of one training have in "
-    "common (Kish's design effect between seeds). A verdict other than <i>no difference shown</i> needs intervals that do not "
-    "overlap, an exact McNemar test over all pairs with p below 0.05, and no seed that points the other way.</p>"
-)
 
 
 def _comparisons(findings: Findings) -> Iterator[tuple[str, str, str, SeededComparison]]:
@@ -140,27 +134,15 @@ def _short(run: str) -> str:
 
 
 def _rates(findings: Findings) -> str:
-    rows = [[LABELS[run], *(_rate_cell(findings.rate(measure, run)) for measure in MEASURES)] for run in LABELS]
+    rows = [[LABELS[run], *(rate_cell(findings.rate(measure, run)) for measure in MEASURES)] for run in LABELS]
     return html_table(["", *MEASURES.values()], rows)
-
-
-def _rate_cell(rate: SeededRate | None) -> Cell:
-    if rate is None:
-        return Cell("<td class='rate'>-</td>")
-    low, high = 100 * rate.interval.low, 100 * rate.interval.high
-    seeds = ", ".join(f"{100 * of_seed.value:.0f}" for of_seed in rate.seeds)
-    return Cell(
-        f"<td class='rate'>{100 * rate.value:.0f} %<small>{low:.0f} to {high:.0f} %, {rate.whole.trials} trials; "
-        f"seeds {seeds}</small></td>"
-    )
 
 
 def _differences(findings: Findings) -> str:
     rows = []
     for measure, one, other, found in _comparisons(findings):
-        kind = found.verdict if found.verdict in ("better", "worse") else "same"
-        verdict = Cell(f"<td><span class='{kind}'>{found.verdict}</span></td>")
-        rows.append([MEASURES[measure], f"{_short(one)} against {_short(other)}", verdict, found.reason])
+        pair = f"{_short(one)} against {_short(other)}"
+        rows.append([MEASURES[measure], pair, verdict_cell(found.verdict), found.reason])
     return html_table(["", "", "", "why"], rows)
 
 
@@ -170,13 +152,3 @@ def _kinds(findings: Findings) -> str:
         [LABELS[run], *(f"{100 * seeded_rate(findings.by_kind[run][kind]).value:.0f} %" for kind in kinds)] for run in LABELS
     ]
     return html_table(["", *kinds], rows)
-
-
-def _made(plan: Mapping[str, Any], stage_seconds: Mapping[str, float]) -> str:
-    known = {
-        "size": ", ".join(f"{name} {value}" for name, value in plan.items()),
-        "wall time": ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in stage_seconds.items()),
-        "machine": machine(),
-        "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
-    }
-    return terms(known)

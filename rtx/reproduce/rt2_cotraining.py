@@ -248,7 +248,7 @@ def _report(out: Path, plan: Preset, stages: Stages) -> str:
     with stages.stage("report", "one page, and the same as text"):
         findings = collect(out, plan.seeds)
         text = as_text(findings)
-        write_page(out / "report.html", findings, plan=dataclasses.asdict(plan), stage_seconds=stages.seconds)
+        write_page(out / "report.html", findings, plan=dataclasses.asdict(plan), stages=stages)
         with atomic(out / "report.txt") as file:
             file.write(text.encode())
     return f"{text}\nReport: {(out / 'report.html').resolve()}"

@@ -1,15 +1,18 @@
 """Long commands of several stages: whose folder it is, which stage runs, how long each took. Interrupted, they carry on.
 
     claim(OUT/experiment.json, {"preset": ..., sizes})     a folder belongs to one experiment of one size
-    with stages.stage("training", "2000 steps"): ...       announced; its seconds add up in OUT/stages.json over all calls
+    with stages.stage("training", "2000 steps"): ...       announced; its seconds add up in OUT/stages.json over all calls,
+                                                           those of the CPUs in OUT/stages_cpu.json
 
-A stage carries on from what an earlier call left: that is its own business, here nothing is skipped.
+Seconds by the clock depend on what else the machine does, seconds of CPU hardly. A stage carries on from what an earlier call
+left: that is its own business, here nothing is skipped.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -38,19 +41,33 @@ def claim(path: Path, what: str, mine: Mapping[str, Any]) -> None:
 
 
 class Stages:
-    """Announces stages, and adds up the seconds each took over all calls."""
+    """Announces stages, and adds up the seconds each took over all calls: by the clock, and of all CPUs, with those of
+    processes that it started and that have ended."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self.seconds: dict[str, float] = read_json(path) if path.exists() else {}
+        self._path, self._cpu_path = path, path.with_name(f"{path.stem}_cpu.json")
+        self.seconds: dict[str, float] = _read(self._path)
+        self.cpu_seconds: dict[str, float] = _read(self._cpu_path)
 
     @contextlib.contextmanager
     def stage(self, name: str, what: str) -> Iterator[None]:
         """Counts what is done under it, also if it fails or is interrupted."""
         print(f"== {name}: {what}", file=sys.stderr, flush=True)
-        start = time.monotonic()
+        start, cpu_start = time.monotonic(), _cpu_s()
         try:
             yield
         finally:
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - start, 1)
-            write_json(self._path, self.seconds)
+            for path, seconds, spent in (
+                (self._path, self.seconds, time.monotonic() - start),
+                (self._cpu_path, self.cpu_seconds, _cpu_s() - cpu_start),
+            ):
+                seconds[name] = round(seconds.get(name, 0.0) + spent, 1)
+                write_json(path, seconds)
+
+
+def _read(path: Path) -> dict[str, float]:
+    return read_json(path) if path.exists() else {}
+
+
+def _cpu_s() -> float:
+    return sum(os.times()[:4])

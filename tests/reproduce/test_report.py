@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from rtx.eval.outcome import Ledger, Outcome
-from rtx.eval.play import Settings
-from rtx.eval.results import Evaluation
-from rtx.eval.suite import Suite
 from rtx.files import write_json
 from rtx.reproduce.report import as_text, claim, collect, write_page
+from rtx.reproduce.stages import Stages
+from tests.reproduce.evaluations import write_evaluation
 
 EPISODES = 40
 AS_IN_THE_PAPER = {
@@ -19,32 +17,11 @@ AS_IN_THE_PAPER = {
 }
 
 
-def outcome(run: str, task: str, index: int, success: bool) -> Outcome:
-    return Outcome(
-        key=f"{run}{task}{index}", policy=run, arm="sim_panda", task=task, index=index, seed=index, instruction="reach",
-        success=success, steps=3, seconds=0.6, wall_s=0.1, policy_calls=2, refusals={}, final_distance_m=0.0, video=None,
-    )  # fmt: skip
-
-
 def experiment(out: Path, solved: dict[str, dict[str, int]], *, seeds: int = 3) -> Path:
-    suite = Suite(name="made", arms=("sim_panda",), tasks=("reach_seen", "reach_unseen"), episodes_per_cell=EPISODES)
+    runs = ("both", "robot", "scratch")
+    of_tasks = {task: {run: solved[task][run] for run in runs} for task in ("reach_seen", "reach_unseen")}
     for seed in range(seeds):
-        outcomes = [
-            outcome(run, task, i, i < solved[task][run])
-            for task in suite.tasks
-            for run in ("both", "robot", "scratch")
-            for i in range(EPISODES)
-        ]
-        folder = out / "eval" / str(seed)
-        evaluation = Evaluation(
-            suite=suite, settings=Settings(), policies={run: run for run in ("both", "robot", "scratch")},
-            outcomes=tuple(outcomes), out=folder,
-        )  # fmt: skip
-        folder.mkdir(parents=True)
-        write_json(folder / "results.json", evaluation.to_json())
-        with Ledger(folder / "episodes.jsonl") as ledger:
-            for one in outcomes:
-                ledger.append(one)
+        write_evaluation(out / "eval" / str(seed), "sim_panda", of_tasks, episodes=EPISODES)
         for run, right in solved["questions"].items():
             answers = {
                 f"{i} where": {"kind": "where" if i % 2 else "way", "said": "a b", "right": i < right} for i in range(EPISODES)
@@ -96,7 +73,9 @@ def test_one_vision_language_model_for_all_seeds_counts_once(tmp_path):
 
 def test_the_page_needs_nothing_else(tmp_path):
     findings = collect(experiment(tmp_path, AS_IN_THE_PAPER), 3)
-    page = write_page(tmp_path / "report.html", findings, plan={"steps": 3}, stage_seconds={"training": 61.0}).read_text()
+    (tmp_path / "stages.json").write_text('{"training": 61.0}')
+    stages = Stages(tmp_path / "stages.json")
+    page = write_page(tmp_path / "report.html", findings, plan={"steps": 3}, stages=stages).read_text()
     for expected in ("seeds 75, 75, 75", "no difference shown", "67 to 82 %", "steps 3", "training 61 s", "default-src 'none'"):
         assert expected in page
     assert "http://" not in page

@@ -1,6 +1,8 @@
 """A folder belongs to one experiment of one size; seconds add up over calls, also of a stage that fails."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -26,5 +28,14 @@ def test_seconds_add_up_over_calls_and_failures(tmp_path, capsys):
     assert stages.seconds["training"] >= 100.0
     with stages.stage("data", "first"):
         pass
+    with stages.stage("data", "work of a process of its own"):
+        subprocess.run([sys.executable, "-S", "-c", "sum(range(10_000_000))"], check=True)
     assert set(Stages(path).seconds) == {"training", "report", "data"}
-    assert capsys.readouterr().err.splitlines() == ["== training: again", "== data: first"]
+    cpu = Stages(path).cpu_seconds
+    assert set(cpu) == {"training", "data"}
+    assert cpu["data"] > 0.0
+    assert capsys.readouterr().err.splitlines() == [
+        "== training: again",
+        "== data: first",
+        "== data: work of a process of its own",
+    ]
