@@ -46,8 +46,6 @@ MANY = ("sim_sawyer", "sim_iiwa", "sim_jaco")
 NEW = "sim_vx300s"
 TASKS = ("reach", "push")
 MIXTURE = "mixture"
-ROBOT_TABLES = r"robot(_film)?/embedding"
-"""What the network knows of single robots. The new arm is none of them: it begins with numbers of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +161,8 @@ def train_config(out: Path, plan: Preset, seed: int, run: str) -> TrainConfig:
         model=tiny(),
         train=OptimizationConfig(
             num_steps=num_steps, lr=plan.lr, warmup_steps=min(100, num_steps // 10), ema=0.99,
-            start=str(out / "runs" / str(seed) / start) if start else "", start_without=(ROBOT_TABLES,) if start else (),
+            # The new arm is none of those that the mixture knows: it comes after them, with a place of its own in the network.
+            start=str(out / "runs" / str(seed) / start) if start else "", keep_robots=bool(start),
         ),
         run=RunConfig(seed=seed, eval_every=max(1, num_steps // 4), save_every=max(10, num_steps // 2)),
     )  # fmt: skip

@@ -37,7 +37,8 @@ def test_on_the_new_arm_the_trainings_differ_in_their_beginning_only(preset):
         tuned, scratch = (train_config(out, plan, 1, f"{kind}-{count}") for kind in ("tuned", "scratch"))
         assert folders(tuned) == folders(scratch) == [f"new-{count}-1/{NEW}"]
         assert tuned.train.start == "OUT/runs/1/mixture"
-        fresh = dataclasses.replace(tuned.train, start="", start_without=())
+        assert tuned.train.keep_robots
+        fresh = dataclasses.replace(tuned.train, start="", keep_robots=False)
         assert dataclasses.replace(tuned, train=fresh) == scratch
 
 
