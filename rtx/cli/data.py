@@ -211,6 +211,17 @@ def _add_import(verbs: Verbs) -> None:
     lerobot.add_argument("source", type=Path, help="folder with meta/info.json")
     lerobot.add_argument("out", type=Path, help="folder for the RLDS set and record.py")
     lerobot.add_argument("--name", default="", help="of the data set (default: from the folder)")
+    for form, what in (
+        ("hdf5", "HDF5 files of episodes (ALOHA, ACT, robomimic, LIBERO, ...)"),
+        ("zarr", "Zarr stores of episodes"),
+    ):
+        episodes = verb(verbs, form, _import_episodes, f"{what} as RLDS, with a record; resumable")
+        episodes.set_defaults(form=form)
+        episodes.add_argument("source", type=Path, help="a file or store, or a folder of them")
+        episodes.add_argument("out", type=Path, help="folder for the RLDS set and record.py")
+        episodes.add_argument("--name", default="", help="of the data set (default: from the source)")
+        episodes.add_argument("--robot", default="", metavar="R", help="whose numbers these are: a name, or your my_robot.py")
+        episodes.add_argument("--instruction", default="", metavar="TEXT", help="of every episode, whatever the files say")
     web = verb(verbs, "web", _import_web, "pictures with captions or questions, PaliGemma-style JSONL; resumable")
     web.add_argument("annotations", type=Path, help="JSONL: image, prefix, suffix")
     web.add_argument("images", type=Path, help="folder of the pictures")
@@ -227,6 +238,26 @@ def _import_lerobot(args: argparse.Namespace) -> None:
     done = import_lerobot(args.source, args.out, name=args.name)
     record = record_file(args.out, done.parent.name)
     print(f"written: {done}\nits record, to be gone through: {record}")
+    print(f"next: rtx data prepare {done.parent.name} {args.out} PREPARED --records {record}")
+
+
+def _import_episodes(args: argparse.Namespace) -> None:
+    from rtx.data.bring_in import declared_in
+    from rtx.data.episodes.importer import import_episodes, left_out_text
+    from rtx.data.starter import record_file
+    from rtx.robots import catalogue
+    from rtx.robots.user_file import is_user_file
+
+    robot = catalogue.find(args.robot) if args.robot else None
+    is_file = is_user_file(args.robot)
+    done, found = import_episodes(
+        args.source, args.out, args.form, name=args.name, robot=robot, instruction=args.instruction,
+        robot_name=str(Path(args.robot).expanduser().absolute()) if is_file else args.robot,
+        keys=declared_in(Path(args.robot)).keys if is_file else None,
+    )  # fmt: skip
+    record = record_file(args.out, done.parent.name)
+    print("\n".join([f"written: {done}, {len(found.episodes)} episodes", *left_out_text(found)]))
+    print(f"its record: {record}" if robot else f"its record, to be gone through: {record}")
     print(f"next: rtx data prepare {done.parent.name} {args.out} PREPARED --records {record}")
 
 

@@ -1,28 +1,232 @@
-"""`bring_in`: a robot's demonstrations in whatever form they were recorded -> a prepared set to train on."""
+"""`bring_in`: a robot's demonstrations in whatever form they were recorded -> a prepared set to train on.
+
+    a prepared set ------------------------------------------------------------> opened
+    RLDS -------------------------------------------------------+--record--> OUT/prepared/<robot>/
+    LeRobot v2.1, v3 --+                                        |
+    HDF5, Zarr --------+--imported--> OUT/rlds/<robot>/1.0.0 ---+
+
+The record, from the first of these that there is: the caller's (the user's file may define one), record.py beside the data,
+the catalogue's for a set of that name, one derived from the robot's own fields (`rtx.data.robot_record`).
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from rtx.data.catalogue import RECORDS
+from rtx.data.episodes.importer import foreign_episodes, open_episodes
+from rtx.data.episodes.tree import files_of
+from rtx.data.features import Source, open_source
+from rtx.data.fingerprint import USER_MODULE
+from rtx.data.foreign import VERSION, Foreign, is_current, write_foreign
+from rtx.data.lerobot.importer import foreign_lerobot
+from rtx.data.lerobot.meta import open_lerobot
+from rtx.data.names import identifier
 from rtx.data.prepare import prepare
 from rtx.data.prepared import MANIFEST, PreparedSet
-from rtx.data.record import DatasetRecord
-from rtx.embodiment import Embodiment
-from rtx.errors import UserError
+from rtx.data.record import DatasetRecord, load_records
+from rtx.data.robot_keys import DataKeys, find_keys, joined_paths
+from rtx.data.robot_record import record_of_found
+from rtx.embodiment import Embodiment, Layout
+from rtx.errors import UserError, unknown_name
+from rtx.python_file import run_file
+from rtx.robots.adapter import Adapter
+
+DataForm = Literal["prepared", "rlds", "lerobot", "hdf5", "zarr"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What a robot's file says of its data, beside ROBOT: a record, or where its numbers lie."""
+
+    record: DatasetRecord | None = None
+    keys: DataKeys | None = None
+
+
+def declared_in(file: Path) -> Declared:
+    """Runs the user's file. Raises UserError naming the line if it fails, or if it defines several of a kind."""
+    path = Path(file).expanduser().absolute()
+    found = list(vars(run_file(path, USER_MODULE)).values())
+    records = [dataclasses.replace(value, file=str(path)) for value in found if isinstance(value, DatasetRecord)]
+    keys = [value for value in found if isinstance(value, DataKeys)]
+    if len(records) > 1 or len(keys) > 1:
+        raise UserError(
+            f"{path} defines {len(records)} DatasetRecord and {len(keys)} DataKeys; leave one for this robot's data"
+        )
+    return Declared(record=records[0] if records else None, keys=keys[0] if keys else None)
+
+
+def form_of(path: Path) -> DataForm:
+    """What lies at `path`. Raises UserError that tells the forms there are, if it is none of them."""
+    if (path / MANIFEST).is_file():
+        return "prepared"
+    if (path / "meta" / "info.json").is_file():
+        return "lerobot"
+    if _is_rlds(path):
+        return "rlds"
+    hdf5, zarr = files_of(path, "hdf5"), files_of(path, "zarr")
+    if hdf5 and zarr:
+        raise UserError(f"{path} holds HDF5 files ({hdf5[0].name}) and Zarr stores ({zarr[0].name}); pass one of the two")
+    if hdf5 or zarr:
+        return "hdf5" if hdf5 else "zarr"
+    there = ", ".join(sorted(p.name for p in path.iterdir())[:8]) if path.is_dir() else ""
+    raise UserError(
+        f"{path} {'holds ' + (there or 'nothing') if path.exists() else 'does not exist'}; expected a prepared set "
+        f"({MANIFEST}), RLDS (features.json), a LeRobot set (meta/info.json), or HDF5 files or Zarr stores of episodes"
+    )
 
 
 def bring_in(
-    path: Path, robot: Embodiment, out: Path, *, record: DatasetRecord | None = None, num_workers: int = 2
+    path: Path,
+    robot: Embodiment,
+    out: Path,
+    *,
+    record: DatasetRecord | None = None,
+    keys: DataKeys | None = None,
+    instruction: str = "",
+    layout: Layout | None = None,
+    num_workers: int = 2,
 ) -> PreparedSet:
     """The demonstrations at `path`, prepared under `out`. A second call does nothing; killed, the same call carries on.
 
-    `path`: a prepared set or an RLDS folder. `record`: what its numbers mean.
+    `record`: what the numbers mean, where the robot's fields do not say it. `keys`: where they lie, where names and widths do
+    not tell it. `instruction`: of every episode, for files without one. `layout`: of the vectors a policy is to see; by
+    default the robot's (`robot_record.known_layout`). The set is called what the robot is called.
 
-    Raises UserError naming what is missing.
+    Raises UserError naming what is missing and the line to write, WorldError for damaged files.
     """
     path, out = Path(path).expanduser().absolute(), Path(out).expanduser().absolute()
-    if (path / MANIFEST).is_file():
-        return PreparedSet.open(path)
+    form = form_of(path)
+    if form == "prepared":
+        return _opened(path, robot)
+    if form == "rlds":
+        source = open_source(path)
+        paths: Mapping[str, str] = {}
+        ends = False
+    else:
+        foreign, ends = _foreign(path, form, robot, keys or DataKeys(), instruction)
+        source = open_source(_imported(foreign, out / "rlds", num_workers))
+        paths = joined_paths(foreign.paths)
+    record = record or _beside(path, source, form) or (_of_catalogue(source, robot) if form == "rlds" else None)
     if record is None:
-        raise UserError(f"{path}: pass the DatasetRecord of these demonstrations of {robot.name!r}")
-    return prepare(record, path, out / record.name, num_workers=num_workers)
+        record = _derived(source, robot, keys or DataKeys(), paths, ends=ends, layout=layout, where=str(path))
+    elif form != "rlds":  # the imported set has the robot's name, whatever the record's is
+        record = dataclasses.replace(record, other_names=(*record.other_names, source.name))
+    record = _for_robot(record, robot)
+    return prepare(record, source.directory, out / "prepared" / record.name, num_workers=num_workers)
+
+
+def _is_rlds(path: Path) -> bool:
+    try:
+        open_source(path)
+    except UserError:
+        return False
+    return True
+
+
+def _opened(path: Path, robot: Embodiment) -> PreparedSet:
+    prepared = PreparedSet.open(path)
+    if differences := _differences(prepared.embodiment, robot):
+        raise UserError(
+            f"{path} was prepared for the robot {prepared.embodiment.name!r}, which is not {robot.name!r}: "
+            f"{'; '.join(differences)}; pass what it was prepared from, or the robot it is of"
+        )
+    return prepared
+
+
+def _foreign(path: Path, form: DataForm, robot: Embodiment, keys: DataKeys, instruction: str) -> tuple[Foreign, bool]:
+    """The set to import, and whether it says which episodes ended themselves."""
+    name = identifier(robot.name)
+    if form == "lerobot":
+        found = open_lerobot(path)
+        return foreign_lerobot(found, name), any(f.key == "next.done" for f in found.numbers)
+    episodes = open_episodes(path, "hdf5" if form == "hdf5" else "zarr", keys=keys, instruction=instruction)
+    return foreign_episodes(episodes, name), episodes.ends
+
+
+def _imported(foreign: Foreign, out: Path, num_threads: int) -> Path:
+    """The finished set; made again if the source is another one than it was made from."""
+    target = out / foreign.name / VERSION
+    if target.exists() and not is_current(foreign, target):
+        print(f"{foreign.root} has changed since it was imported: importing it again", file=sys.stderr)
+        shutil.rmtree(target)
+    return write_foreign(foreign, out, num_threads=num_threads)
+
+
+def _beside(path: Path, source: Source, form: DataForm) -> DatasetRecord | None:
+    """Of the record.py in the folder of the data, or in the folder that holds the RLDS set."""
+    folder = path if path.is_dir() else path.parent
+    above = 0 if form != "rlds" else 2 if (folder / "features.json").is_file() else 1
+    places = [folder, *list(folder.parents)[:above]]
+    file = next((place / "record.py" for place in places if (place / "record.py").is_file()), None)
+    if file is None:
+        return None
+    records = load_records(file)
+    fitting = [record for record in records.values() if source.name in (record.name, *record.other_names)]
+    if not fitting and len(records) > 1:
+        raise unknown_name(f"record in {file}", source.name, records)
+    return fitting[0] if fitting else next(iter(records.values()))
+
+
+def _of_catalogue(source: Source, robot: Embodiment) -> DatasetRecord | None:
+    record = RECORDS.get(source.name)
+    if record is None:
+        return None
+    if differences := _differences(record.embodiment, robot):
+        raise UserError(
+            f"{source.directory} is the catalogue's {source.name!r}, of the robot {record.embodiment.name!r}, which is not "
+            f"{robot.name!r}: {'; '.join(differences)}; if it is a set of your own under that name, write record.py beside the "
+            "data with RECORD = DatasetRecord(...)"
+        )
+    return record
+
+
+def _derived(
+    source: Source, robot: Embodiment, keys: DataKeys, paths: Mapping[str, str], *, ends: bool, layout: Layout | None,
+    where: str,
+) -> DatasetRecord:  # fmt: skip
+    found = find_keys(robot, source.features, keys, where=where, paths=paths)
+    try:
+        record = record_of_found(
+            robot, found, name=identifier(robot.name), channel_order=keys.channel_order or None, ends=ends, layout=layout
+        )
+    except UserError as error:
+        raise UserError(f"{error}\nWrite RECORD = DatasetRecord(...) into record.py beside the data (docs/data.md)") from error
+    return dataclasses.replace(record, other_names=(source.name,))
+
+
+def _for_robot(record: DatasetRecord, robot: Embodiment) -> DatasetRecord:
+    """The record as one of this robot. Raises UserError where it is another robot's."""
+    if record.embodiment == robot:
+        return record
+    if set(record.images) != set(robot.roles):
+        raise UserError(
+            f"the record {record.name!r} has cameras {sorted(record.images)}, the robot {robot.name!r} has "
+            f"{sorted(robot.roles)}; name the same in both"
+        )
+    if _differences(record.embodiment, robot):
+        try:
+            Adapter(robot, record.layout)
+        except UserError as error:
+            place = f" ({record.file})" if record.file else ""
+            raise UserError(
+                f"the record {record.name!r}{place} is not one of the robot {robot.name!r}: {error}. "
+                "Mend it, or remove it: without one, names and widths of the robot's fields decide"
+            ) from error
+    return dataclasses.replace(record, embodiment=robot)
+
+
+def _differences(one: Embodiment, other: Embodiment) -> list[str]:
+    """In what makes their numbers and pictures other ones."""
+    pairs = {
+        "action": (one.action.fields, other.action.fields),
+        "state": (one.proprio, other.proprio),
+        "cameras": (sorted(one.roles), sorted(other.roles)),
+    }
+    return [f"its {what} is {a}, not {b}" for what, (a, b) in pairs.items() if a != b]

@@ -163,6 +163,7 @@ def _origin(record: DatasetRecord) -> str:
     function = record.standardize
     if function is None:
         return f"{record.file or 'the program'}, without actions"
+    function = getattr(function, "func", function)  # of a partial one
     return f"{record.file or function.__module__}, {function.__name__}"
 
 
