@@ -10,6 +10,7 @@ from rtx.data.oxe import OXE
 from rtx.data.oxe.droid import DROID_JOINTS
 from rtx.data.oxe.mixtures import MIXTURES, find_mixture
 from rtx.data.prepared import PreparedSet
+from rtx.data.public import PUBLIC
 from rtx.data.record import DatasetRecord, load_records
 from rtx.data.simulated import SIMULATED
 from rtx.embodiment import Field, dim_names
@@ -17,7 +18,7 @@ from rtx.errors import unknown_name
 from rtx.spec import FieldStatistics
 from rtx.tables import text_table
 
-RECORDS: Mapping[str, DatasetRecord] = {**OXE, DROID_JOINTS.name: DROID_JOINTS, **SIMULATED}
+RECORDS: Mapping[str, DatasetRecord] = {**OXE, DROID_JOINTS.name: DROID_JOINTS, **SIMULATED, **PUBLIC}
 _OWN_RECORD = "For a data set of your own pass a Python file that defines its DatasetRecord (--records FILE.py)"
 
 

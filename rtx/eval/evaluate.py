@@ -20,7 +20,7 @@ from rtx.eval.outcome import Ledger, Outcome
 from rtx.eval.play import STANDARD, Job, MakeEnvironment, Settings
 from rtx.eval.results import Evaluation, load_evaluation
 from rtx.eval.suite import Suite, episodes, find_suite
-from rtx.eval.worker import sim_environment
+from rtx.eval.worker import environment_of
 from rtx.files import write_json
 from rtx.progress import bar
 
@@ -35,7 +35,7 @@ def evaluate(
     num_workers: int = 2,
     video_per_cell: int = 1,
     settings: Settings = STANDARD,
-    make_environment: MakeEnvironment = sim_environment,
+    make_environment: MakeEnvironment | None = None,
 ) -> Evaluation:
     """Plays what is not yet in `out/episodes.jsonl`, then writes `out/results.json`.
 
@@ -54,8 +54,9 @@ def evaluate(
                 advance(note=f"{outcome.policy} {outcome.episode} {'solved' if outcome.success else 'not solved'}")
 
             rollout.run(
-                list(todo.values()), policies, num_workers=num_workers, on_done=on_done, make_environment=make_environment
-            )
+                list(todo.values()), policies, num_workers=num_workers, on_done=on_done,
+                make_environment=make_environment or environment_of(suite),
+            )  # fmt: skip
         in_order = sorted(jobs, key=lambda job: list(policies).index(job.policy))
         outcomes = tuple(replace(ledger.outcomes[job.key], policy=job.policy) for job in in_order)
     fingerprints = {name: policy.fingerprint for name, policy in policies.items()}
@@ -76,7 +77,7 @@ def evaluate_checkpoint(
     baselines: bool = True,
     server: str | None = None,
     settings: Settings = STANDARD,
-    make_environment: MakeEnvironment = sim_environment,
+    make_environment: MakeEnvironment | None = None,
 ) -> str:
     """`rtx eval`: a checkpoint against random and untrained on a named suite; writes `out/report.html`, returns what to print.
 
@@ -170,6 +171,10 @@ def _video_name(job: Job) -> str:
 def _max_seconds(suite: Suite, task: str) -> float:
     if suite.max_seconds is not None:
         return suite.max_seconds
+    if suite.environment != "sim":
+        from rtx.eval.public.registry import find_public
+
+        return find_public(suite.environment).max_seconds(task)
     from rtx.eval.sim.tasks import TASKS
 
     if task not in TASKS:

@@ -111,10 +111,8 @@ def find_suite(
 
     Raises UserError for a name, an arm, a task or a split that the suite does not have.
     """
-    if name not in SUITES:
-        raise unknown_name("suite", name, SUITES)
-    suite = SUITES[name]
-    for kind, asked, known in (("arm", arms, suite.arms), ("task", tasks, suite.tasks), ("split", splits, suite.splits)):
+    suite, all_tasks = _named(name)
+    for kind, asked, known in (("arm", arms, suite.arms), ("task", tasks, all_tasks), ("split", splits, suite.splits)):
         for item in asked:
             if item not in known:
                 raise unknown_name(f"{kind} of suite {name!r}", item, known)
@@ -125,3 +123,15 @@ def find_suite(
         splits=tuple(splits) or suite.splits,
         episodes_per_cell=suite.episodes_per_cell if episodes_per_cell is None else episodes_per_cell,
     )
+
+
+def _named(name: str) -> tuple[Suite, Sequence[str]]:
+    """A suite of ours or a public one, and all the tasks it can be narrowed to: public ones may have more than they play."""
+    from rtx.eval.public.registry import PUBLIC_SUITES
+
+    if name in PUBLIC_SUITES:
+        public = PUBLIC_SUITES[name]
+        return public.suite(), tuple(public.tasks)
+    if name not in SUITES:
+        raise unknown_name("suite", name, [*SUITES, *PUBLIC_SUITES])
+    return SUITES[name], SUITES[name].tasks

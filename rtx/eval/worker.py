@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from rtx.errors import UserError, WorldError
 from rtx.eval.outcome import Outcome
 from rtx.eval.play import Environment, Job, MakeEnvironment, play
+from rtx.eval.suite import Suite
 from rtx.spec import ActionChunk, Observation
 
 
@@ -47,6 +48,15 @@ def sim_environment(arm: str) -> Environment:
     from rtx.eval.sim.env import SimEnv
 
     return SimEnv(arm)
+
+
+def environment_of(suite: Suite) -> MakeEnvironment:
+    """What builds the environments of a suite: our own simulator's, or those of the public suite that it names."""
+    if suite.environment == "sim":
+        return sim_environment
+    from rtx.eval.public.registry import maker
+
+    return maker(suite.environment)
 
 
 def main(connection: Connection, make_environment: MakeEnvironment) -> None:

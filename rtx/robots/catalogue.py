@@ -12,6 +12,7 @@ from rtx.errors import unknown_name
 from rtx.robots.aloha import ALOHA, ALOHA_MOBILE
 from rtx.robots.droid import FRANKA_DROID, FRANKA_DROID_JOINTS
 from rtx.robots.oxe import OXE_LABELS
+from rtx.robots.public_arms import PUBLIC_ARMS
 from rtx.robots.sim_arms import SIM_ARMS
 from rtx.robots.so_arms import SO_100, SO_101
 from rtx.robots.user_file import is_user_file, load_robot
@@ -23,8 +24,9 @@ ROBOTS: Mapping[str, Embodiment] = {
     **{robot.name: robot for robots in OXE_LABELS.values() for robot in robots},
     **{robot.name: robot for robot in _LATER},
     **SIM_ARMS,
+    **{name: robot for name, (robot, _) in PUBLIC_ARMS.items()},
 }
-"""Those of Open X-Embodiment in the order of its labels, later ones, the simulated ones."""
+"""Those of Open X-Embodiment in the order of its labels, later ones, the simulated ones, those of public suites."""
 
 
 def find(name: str) -> Embodiment:
@@ -43,7 +45,7 @@ def list_text() -> str:
     rows = [
         (
             robot.name,
-            _OF_LABEL.get(robot.name, "simulated" if robot.name in SIM_ARMS else ""),
+            _OF_LABEL.get(robot.name, "simulated" if robot.name in (*SIM_ARMS, *PUBLIC_ARMS) else ""),
             robot.morphology,
             f"{robot.control_hz:g}",
             ", ".join(robot.roles),

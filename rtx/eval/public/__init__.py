@@ -1,0 +1,1 @@
+"""Public simulation suites behind the house's own `Environment`: one file each (docs/suites.md)."""

@@ -1,0 +1,203 @@
+"""gym-aloha's two tasks: two ViperX arms in joint targets at 50 Hz (`gym-aloha` 0.1).
+
+    native [left 6 joints (rad), opening, right 6 joints, opening] = the suite's own action
+
+The package has neither experts nor demonstrations. What is replayed is a script of ours in the package's own end-effector scene
+(arms dragged by their hands), as the suite's published demonstrations were made: the joints that this passes through are
+the targets sent in the suite's scene.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rtx.embodiment import Embodiment
+from rtx.errors import UserError
+from rtx.eval.public.suite import Expert, PublicFrame, PublicSuite, native_vector
+from rtx.robots.public_arms import GYM_ALOHA
+
+TASKS = {
+    "transfer_cube": "pick up the cube with the right arm and hand it over to the left arm",
+    "insertion": "pick up the socket with the left arm and the peg with the right arm and insert the peg into the socket",
+}
+_CLASSES = {"transfer_cube": "TransferCube", "insertion": "Insertion"}
+_DONE = 4  # the suite's highest reward
+SUITE = PublicSuite(
+    name="gym-aloha", title="gym-aloha: two ViperX arms", arms=("gym_aloha",), tasks=TASKS, max_steps=400,
+    control_hz=GYM_ALOHA.control_hz, environment="rtx.eval.public.aloha:GymAloha",
+    install="pip install 'rtx-robotics[aloha]'", expert="a script of ours, in the package's end-effector scene",
+    expert_tasks=("transfer_cube",),
+)  # fmt: skip
+
+
+class GymAloha:
+    """Raises UserError where the package is missing."""
+
+    def __init__(self, arm: str) -> None:
+        del arm  # there is one
+        from rtx.eval.public.view import View  # before the suite: it chooses the OpenGL that MuJoCo binds to
+
+        try:
+            import dm_control.mujoco
+            from gym_aloha import constants, utils
+            from gym_aloha.tasks import sim
+        except ImportError as error:
+            raise SUITE.missing(error) from error
+        self._make_view, self._mujoco, self._sim = View, dm_control.mujoco, sim
+        self._constants, self._utils = constants, utils
+        self._task, self._physics, self._rules, self._view = "", None, None, None
+        self._success = False
+
+    @property
+    def embodiment(self) -> Embodiment:
+        return GYM_ALOHA
+
+    @property
+    def instruction(self) -> str:
+        return TASKS[self._task]
+
+    @property
+    def success(self) -> bool:
+        return self._success
+
+    @property
+    def goal_distance(self) -> None:
+        return None
+
+    def reset(self, *, task: str, seed: int, render: bool = True) -> PublicFrame:
+        """The suite's own placement of objects for this seed. Raises UserError for an unknown task."""
+        SUITE.check_task(task)
+        if task != self._task:
+            self._load(task)
+        self._start = self._placement(seed % 2**32)
+        self._sim.BOX_POSE[0] = self._start
+        with self._physics.reset_context():
+            self._rules.initialize_episode(self._physics)
+        self._success = False
+        return self._frame(render=render)
+
+    def step(self, native_action: np.ndarray, *, render: bool = True) -> PublicFrame:
+        """As the package's own step, but for its three pictures of 640 x 480 that nobody asked for."""
+        native = native_vector(native_action, GYM_ALOHA)
+        self._rules.before_step(native, self._physics)
+        self._physics.step(_substeps(self._physics, self._constants.DT))
+        self._rules.after_step(self._physics)
+        self._success = self._success or self._rules.get_reward(self._physics) == _DONE
+        return self._frame(render=render)
+
+    def render_view(self, size: int = 256) -> np.ndarray:
+        return self._drawn(size)
+
+    def expert(self) -> Expert:
+        if self._task not in SUITE.expert_tasks:
+            raise UserError(f"suite 'gym-aloha' has a script for {', '.join(SUITE.expert_tasks)} only, not for {self._task}")
+        plan = iter(self._joint_plan())
+        last = self._frame(render=False).proprio
+
+        def act() -> np.ndarray:
+            nonlocal last
+            last = next(plan, last)
+            return last
+
+        return act
+
+    def close(self) -> None:
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+
+    def _load(self, task: str) -> None:
+        self.close()
+        path = self._constants.ASSETS_DIR / f"bimanual_viperx_{task}.xml"
+        self._physics: Any = self._mujoco.Physics.from_xml_path(str(path))
+        self._rules: Any = getattr(self._sim, f"{_CLASSES[task]}Task")()
+        self._task = task
+
+    def _placement(self, seed: int) -> np.ndarray:
+        if self._task == "transfer_cube":
+            return np.asarray(self._utils.sample_box_pose(seed))
+        return np.concatenate(self._utils.sample_insertion_pose(seed))
+
+    def _frame(self, *, render: bool) -> PublicFrame:
+        images = {"primary": self._drawn(GYM_ALOHA.cameras[0].resolution[0])} if render else {}
+        return PublicFrame(images=images, proprio=np.asarray(self._rules.get_qpos(self._physics), np.float64))
+
+    def _drawn(self, size: int) -> np.ndarray:
+        if self._physics is None:
+            raise UserError("the environment has no scene yet: call reset(task=..., seed=...) first")
+        if self._view is None:
+            self._view = self._make_view(self._physics.model.ptr, self._physics.data.ptr)
+        return self._view.draw("top", size, size)
+
+    def _joint_plan(self) -> list[np.ndarray]:
+        """Native commands: the joints of the script in the end-effector scene, grippers as they were commanded there."""
+        from gym_aloha.tasks import sim_end_effector
+
+        path = self._constants.ASSETS_DIR / f"bimanual_viperx_end_effector_{self._task}.xml"
+        physics = self._mujoco.Physics.from_xml_path(str(path))
+        rules = getattr(sim_end_effector, f"{_CLASSES[self._task]}EndEffectorTask")()
+        with physics.reset_context():
+            rules.initialize_episode(physics)
+            physics.data.qpos[-len(self._start) :] = self._start
+        poses = [np.concatenate([physics.data.mocap_pos[i], physics.data.mocap_quat[i]]) for i in (0, 1)]
+        plan, substeps = [], _substeps(physics, self._constants.DT)
+        for command in _handover(*poses, box=self._start[:3]):
+            rules.before_step(command, physics)
+            physics.step(substeps)
+            joints = np.asarray(rules.get_qpos(physics), np.float64)
+            joints[[6, 13]] = command[[7, 15]]
+            plan.append(joints)
+        return plan
+
+
+Waypoint = tuple[int, np.ndarray, np.ndarray, float]
+"""Step, position m, orientation wxyz, opening."""
+
+
+def _handover(left: np.ndarray, right: np.ndarray, *, box: np.ndarray) -> list[np.ndarray]:
+    """Commands `[16]` of the end-effector scene: pose and opening of the left hand, then of the right one.
+
+    The right hand picks the cube from above, tilted, and meets the left one in the middle, which closes before it lets go.
+    Waypoints after the scripted demonstrations of ALOHA (Zhao et al. 2023).
+    """
+    meet = (0.0, 0.5, 0.25)
+    tilted, sideways = _turned(right[3:], (0, 1, 0), -60), _turned(left[3:], (1, 0, 0), 90)
+    above, around = _moved(box, z=0.08), _moved(box, z=-0.035)
+    aside, beside = _moved(meet, x=-0.1, z=-0.02), _moved(meet, x=0.02, z=-0.02)
+    rights: list[Waypoint] = [
+        (0, right[:3], right[3:], 0.0), (90, above, tilted, 1.0), (130, around, tilted, 1.0), (170, around, tilted, 0.0),
+        (200, _moved(meet, x=0.05), tilted, 0.0), (220, _moved(meet), tilted, 0.0), (310, _moved(meet), tilted, 0.0),
+        (360, _moved(meet), tilted, 1.0), (400, _moved(meet, x=0.1), tilted, 1.0),
+    ]  # fmt: skip
+    lefts: list[Waypoint] = [
+        (0, left[:3], left[3:], 0.0), (100, aside, sideways, 1.0), (260, beside, sideways, 1.0), (310, beside, sideways, 0.0),
+        (360, aside, sideways, 0.0), (400, aside, sideways, 0.0),
+    ]  # fmt: skip
+    return [np.concatenate([_at(lefts, step), _at(rights, step)]) for step in range(1, 401)]
+
+
+def _moved(point: Sequence[float] | np.ndarray, *, x: float = 0.0, z: float = 0.0) -> np.ndarray:
+    return np.asarray(point, np.float64) + np.array([x, 0.0, z])
+
+
+def _at(waypoints: Sequence[Waypoint], step: int) -> np.ndarray:
+    """Between two waypoints, straight: pose `[7]` and opening."""
+    after = next(i for i, point in enumerate(waypoints) if point[0] >= step)
+    (t0, p0, q0, g0), (t1, p1, q1, g1) = waypoints[max(0, after - 1)], waypoints[after]
+    share = (step - t0) / (t1 - t0) if t1 > t0 else 1.0
+    return np.array([*(p0 + share * (p1 - p0)), *(q0 + share * (q1 - q0)), g0 + share * (g1 - g0)])
+
+
+def _turned(quaternion: np.ndarray, axis: Sequence[int], degrees: float) -> np.ndarray:
+    """wxyz, turned about an axis of its own frame."""
+    half = np.radians(degrees) / 2
+    w, v = np.cos(half), np.sin(half) * np.asarray(axis, np.float64)
+    a, b = quaternion[0], quaternion[1:]
+    return np.concatenate([[a * w - b @ v], a * v + w * b + np.cross(b, v)])
+
+
+def _substeps(physics: Any, seconds: float) -> int:
+    return round(seconds / physics.timestep())

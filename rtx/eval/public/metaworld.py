@@ -1,0 +1,187 @@
+"""Meta-World's 50 tasks of a Sawyer arm (`metaworld` 3), with the expert that the package has for each of them.
+
+    native [x y z (cm), gripper] --the suite's own step--> state of hand and fingers, cameras corner4 and gripperPOV
+
+Scenes are the suite's: its own ranges, seeded by the episode. The goal is in them, not in what a policy is told: where a goal
+is a place without a mark, the little sphere that the suite draws is all there is to see.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from rtx.embodiment import Embodiment
+from rtx.errors import UserError
+from rtx.eval.public.suite import Expert, PublicFrame, PublicSuite, native_vector
+from rtx.robots.public_arms import METAWORLD_SAWYER
+
+_CAMERAS = {"primary": "corner4", "wrist": "gripperPOV"}
+_OPEN_M = 0.1  # between the claws, as the suite's own observation has it
+
+TASKS = {
+    "assembly-v3": "pick up the wrench and place it onto the peg",
+    "basketball-v3": "dunk the basketball into the basket",
+    "bin-picking-v3": "take the puck from one bin and put it into the other",
+    "box-close-v3": "grasp the cover and close the box with it",
+    "button-press-topdown-v3": "press the button from the top",
+    "button-press-topdown-wall-v3": "go over the wall and press the button from the top",
+    "button-press-v3": "press the button",
+    "button-press-wall-v3": "go around the wall and press the button",
+    "coffee-button-v3": "push the button on the coffee machine",
+    "coffee-pull-v3": "pull the mug away from the coffee machine",
+    "coffee-push-v3": "push the mug under the coffee machine",
+    "dial-turn-v3": "turn the dial",
+    "disassemble-v3": "take the wrench off the peg",
+    "door-close-v3": "close the door",
+    "door-lock-v3": "lock the door",
+    "door-open-v3": "open the door",
+    "door-unlock-v3": "unlock the door",
+    "hand-insert-v3": "put the hand into the hole",
+    "drawer-close-v3": "close the drawer",
+    "drawer-open-v3": "open the drawer",
+    "faucet-open-v3": "open the faucet",
+    "faucet-close-v3": "close the faucet",
+    "hammer-v3": "hammer the screw into the wall",
+    "handle-press-side-v3": "press the handle down sideways",
+    "handle-press-v3": "press the handle down",
+    "handle-pull-side-v3": "pull the handle up sideways",
+    "handle-pull-v3": "pull the handle up",
+    "lever-pull-v3": "pull the lever up",
+    "pick-place-wall-v3": "pick up the puck, go over the wall and place it at the goal",
+    "pick-out-of-hole-v3": "pick the puck out of the hole",
+    "pick-place-v3": "pick up the puck and place it at the goal",
+    "plate-slide-v3": "slide the plate into the cabinet",
+    "plate-slide-side-v3": "slide the plate into the cabinet sideways",
+    "plate-slide-back-v3": "slide the plate out of the cabinet",
+    "plate-slide-back-side-v3": "slide the plate out of the cabinet sideways",
+    "peg-insert-side-v3": "insert the peg sideways",
+    "peg-unplug-side-v3": "unplug the peg sideways",
+    "soccer-v3": "kick the ball into the goal",
+    "stick-push-v3": "grasp the stick and push the box with it",
+    "stick-pull-v3": "grasp the stick and pull the box with it",
+    "push-v3": "push the puck to the goal",
+    "push-wall-v3": "go around the wall and push the puck to the goal",
+    "push-back-v3": "push the puck back to the goal",
+    "reach-v3": "reach the goal",
+    "reach-wall-v3": "go over the wall and reach the goal",
+    "shelf-place-v3": "pick up the puck and place it onto the shelf",
+    "sweep-into-v3": "sweep the puck into the hole",
+    "sweep-v3": "sweep the puck off the table",
+    "window-open-v3": "push the window open",
+    "window-close-v3": "push the window closed",
+}
+"""In the suite's order. Meta-World has no instructions: these say what its documentation says of each task."""
+
+MT10 = (
+    "reach-v3", "push-v3", "pick-place-v3", "door-open-v3", "drawer-open-v3", "drawer-close-v3", "button-press-topdown-v3",
+    "peg-insert-side-v3", "window-open-v3", "window-close-v3",
+)  # fmt: skip
+
+SUITE = PublicSuite(
+    name="metaworld", title="Meta-World (50 tasks; by default those of MT10)", arms=("metaworld_sawyer",), tasks=TASKS,
+    max_steps=500, control_hz=METAWORLD_SAWYER.control_hz, environment="rtx.eval.public.metaworld:MetaWorld",
+    install="pip install 'rtx-robotics[metaworld]'", expert="the package's scripted policies, one for each task",
+    default_tasks=MT10,
+)  # fmt: skip
+
+
+class MetaWorld:
+    """Raises UserError where the package is missing."""
+
+    def __init__(self, arm: str) -> None:
+        del arm  # there is one
+        from rtx.eval.public.view import View  # before the suite: it chooses the OpenGL that MuJoCo binds to
+
+        try:
+            from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
+            from metaworld.policies import ENV_POLICY_MAP
+        except ImportError as error:
+            raise SUITE.missing(error) from error
+        self._classes, self._experts = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE, ENV_POLICY_MAP
+        self._make_view = View
+        self._task, self._env, self._view = "", None, None
+        self._observation = np.zeros(39)
+        self._success = False
+
+    @property
+    def embodiment(self) -> Embodiment:
+        return METAWORLD_SAWYER
+
+    @property
+    def instruction(self) -> str:
+        return TASKS[self._task]
+
+    @property
+    def success(self) -> bool:
+        return self._success
+
+    @property
+    def goal_distance(self) -> None:
+        """What the suite measures differs from task to task."""
+        return None
+
+    def reset(self, *, task: str, seed: int, render: bool = True) -> PublicFrame:
+        """The suite's own scene for this seed. Raises UserError for an unknown task."""
+        SUITE.check_task(task)
+        if task != self._task:
+            self._load(task)
+        self._env.seed(seed % 2**32)
+        self._env.np_random = np.random.default_rng(seed)
+        self._observation, _ = self._env.reset()
+        self._success = False
+        return self._frame(render=render)
+
+    def step(self, native_action: np.ndarray, *, render: bool = True) -> PublicFrame:
+        native = native_vector(native_action, METAWORLD_SAWYER)
+        self._observation, _, _, _, info = self._env.step(np.clip(native, -1, 1).astype(np.float32))
+        self._success = self._success or bool(info["success"])
+        return self._frame(render=render)
+
+    def render_view(self, size: int = 256) -> np.ndarray:
+        return self._drawn("primary", size)
+
+    def expert(self) -> Expert:
+        policy = self._experts[self._task]()
+
+        def act() -> np.ndarray:
+            with warnings.catch_warnings():  # the experts ask for more than a step, which the suite clips
+                warnings.simplefilter("ignore")
+                return np.clip(np.asarray(policy.get_action(self._observation), np.float64), -1, 1)
+
+        return act
+
+    def close(self) -> None:
+        if self._view is not None:
+            self._view.close()
+            self._view = None
+
+    def _load(self, task: str) -> None:
+        self.close()
+        self._task = task
+        self._env: Any = self._classes[f"{task}-goal-observable"](seed=0)
+        self._env._freeze_rand_vec = False  # a new scene at each reset ...
+        self._env.seeded_rand_vec = True  # ... from the generator that `seed` makes
+        self._env.max_path_length = 10**9  # episodes end by rtx.eval.play
+
+    def _frame(self, *, render: bool) -> PublicFrame:
+        images = {}
+        if render:
+            size = METAWORLD_SAWYER.cameras[0].resolution[0]
+            images = {role: self._drawn(role, size) for role in _CAMERAS}
+        data = self._env.data
+        claws = data.body("rightclaw").xpos - data.body("leftclaw").xpos
+        opening = np.clip(np.linalg.norm(claws) / _OPEN_M, 0.0, 1.0)
+        hand = data.body("hand")
+        return PublicFrame(images=images, proprio=np.concatenate([hand.xpos, hand.xquat, [opening]]))
+
+    def _drawn(self, role: str, size: int) -> np.ndarray:
+        """corner4 hangs upside down: turned by half a turn, as published results have it."""
+        if self._env is None:
+            raise UserError("the environment has no scene yet: call reset(task=..., seed=...) first")
+        if self._view is None:
+            self._view = self._make_view(self._env.model, self._env.data)
+        picture = self._view.draw(_CAMERAS[role], size, size)
+        return np.ascontiguousarray(picture[::-1, ::-1]) if role == "primary" else picture

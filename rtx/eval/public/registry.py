@@ -1,0 +1,30 @@
+"""The public suites by name."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+from rtx.errors import unknown_name
+from rtx.eval.public import aloha, metaworld, robosuite_tasks
+from rtx.eval.public.suite import PublicEnvironment, PublicSuite
+
+PUBLIC_SUITES: Mapping[str, PublicSuite] = {
+    suite.name: suite for suite in (metaworld.SUITE, robosuite_tasks.SUITE, aloha.SUITE)
+}
+
+
+def find_public(name: str) -> PublicSuite:
+    """Raises UserError with the nearest names if there is no such suite."""
+    if name not in PUBLIC_SUITES:
+        raise unknown_name("public suite", name, PUBLIC_SUITES)
+    return PUBLIC_SUITES[name]
+
+
+def public_environment(name: str, arm: str) -> PublicEnvironment:
+    return find_public(name).build(arm)
+
+
+def maker(name: str) -> functools.partial[PublicEnvironment]:
+    """What a worker process is sent to build the suite's environments."""
+    return functools.partial(public_environment, name)
