@@ -82,4 +82,4 @@ def interquartile_mean(cells: Sequence[Rate], *, confidence: float = CONFIDENCE,
 def _middle(rates: np.ndarray) -> np.ndarray:
     """Along the last axis."""
     cut = rates.shape[-1] // 4
-    return np.sort(rates, -1)[..., cut : rates.shape[-1] - cut].mean(-1)
+    return np.asarray(np.sort(rates, -1)[..., cut : rates.shape[-1] - cut].mean(-1))

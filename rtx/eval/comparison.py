@@ -1,10 +1,11 @@
 """A verdict on two policies: by a test on the episodes that both played, or on two lots of episodes that neither shares.
 
-    successes on the same seeds -- exact McNemar (an e value, if stopped early) --> p --.
-    intervals of both rates ------------------------------------------------------------+--> verdict
+    successes on the same seeds --.-- exact McNemar (an e value, if stopped early) --> p ----------------.
+                                  `-- interval of the difference (rtx.eval.differences) ------------------+--> verdict
 
-A difference is called only if BOTH the intervals part and the test agrees. Where many rows are read side by side, p is
-corrected for their number first (`rtx.eval.across`).
+A difference is called only if BOTH the test and the interval of the difference say so. Where many rows are read side by side,
+p is corrected for their number first (`rtx.eval.across`). Whether the intervals of the two rates overlap does not enter: they
+know nothing of the pairs, and would ask for two or three times the episodes.
 """
 
 from __future__ import annotations
@@ -46,17 +47,16 @@ class Comparison:
     @property
     def verdict(self) -> Verdict:
         """Of the first: "better" means better than the second."""
-        if self.p_value >= self.alpha or self.first.interval.overlaps(self.second.interval):
+        if self.p_value >= self.alpha or self.difference.low <= 0 <= self.difference.high:
             return "no difference shown"
         return "better" if self.gap > 0 else "worse"
 
     @property
     def reason(self) -> str:
         """One line that justifies the verdict."""
-        touch = "overlap" if self.first.interval.overlaps(self.second.interval) else "do not overlap"
         pairs = f"{self.only_first} to {self.only_second} on the episodes where they differ, " if self.paired else ""
         family = f" after correction for {self.family} comparisons" if self.family > 1 else ""
-        return f"intervals {touch}; {pairs}p = {self.p_value:.2g}{family}"
+        return f"{self.gap_text}; {pairs}p = {self.p_value:.2g}{family}"
 
     @property
     def gap_text(self) -> str:
