@@ -20,9 +20,9 @@ class Adversary:
     `expiry`: until when command k, told by its gripper opening k / ID, may be executed.
     """
 
-    def __init__(self, guard, arm, clock, space, *, seed, lies=False):
-        """`lies`: what is sent says that it may be executed forever."""
-        self.lies = lies
+    def __init__(self, guard, arm, clock, space, *, seed, lies=False, rest=0.0):
+        """`lies`: what is sent says that it may be executed forever. `rest`: the action about which fine ones lie."""
+        self.lies, self.rest = lies, rest
         self.guard, self.arm, self.clock, self.space = guard, arm, clock, space
         self.rng = np.random.default_rng(seed)
         self.period_s = 1 / arm.embodiment.control_hz
@@ -104,9 +104,9 @@ class Adversary:
 
     def _values(self, kind):
         width, rng = self.space.width, self.rng
-        small = rng.normal(0, 0.02, width)
+        small = self.rest + rng.normal(0, 0.02, width)
         if kind == "random":
-            small = rng.normal(0, 1, width) * rng.choice([0.1, 1.0, 10.0])
+            small = self.rest + rng.normal(0, 1, width) * rng.choice([0.1, 1.0, 10.0])
         if kind == "nan":
             small[rng.integers(width)] = np.nan
         if kind == "inf":
@@ -120,12 +120,23 @@ class Adversary:
         if kind == "wrong_length":
             return rng.normal(0, 0.02, rng.choice([0, 1, width - 1, width + 1, 100]))
         if kind == "swapped_arms":
-            small = np.roll(small + rng.normal(0, 0.5, width), width // 2)
+            small = self._swapped(small + rng.normal(0, 0.5, width) * rng.choice([0.0, 1.0]))
         if kind == "odd":
             odd = (None, "action", [[1, 2], [3]], np.zeros((2, width)), np.array([None] * width, object), 3.0, {"a": 1})
             return odd[int(rng.integers(len(odd)))]
         self.last = small.copy()
         return small
+
+    def _swapped(self, values):
+        """Each arm gets what the other was to get; of one arm the halves of its vector change places."""
+        left = [name for name in self.at if name.startswith("left_")]
+        if not left:
+            return np.roll(values, self.space.width // 2)
+        swapped = values.copy()
+        for name in left:
+            here, there = self.at[name], self.at[name.removeprefix("left_")]
+            swapped[here], swapped[there] = values[there], values[here]
+        return swapped
 
     def stale_executed(self):
         """Ids that the driver executed after their time, or before they were made."""

@@ -1,6 +1,7 @@
 """Whatever is sent, in whatever order, whenever: what reaches the driver is within limits, fresh, and executed once.
 
-The long run (10^5 commands): `python -m pytest -m slow tests/control/test_guard_adversary.py -s`.
+One arm here, two in `test_guard_two_arms.py`. The long run (10^5 commands): `python -m pytest -m slow
+tests/control/test_guard_adversary.py -s`.
 """
 
 import numpy as np

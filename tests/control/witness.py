@@ -17,6 +17,12 @@ from rtx.errors import WorldError
 ID = 1 << 20  # gripper openings of k / ID tell which command this was; exact in float32
 _TO_SI = {"m": 1.0, "cm": 0.01, "mm": 0.001, "rad": 1.0, "deg": np.pi / 180, "1": 1.0}
 SLACK = 1e-5
+SIDES = ("", "left_")
+
+
+def side_of(field):
+    """Of two arms the right one's fields have no prefix."""
+    return "left_" if field.name.startswith("left_") else ""
 
 
 def turn(field, value):
@@ -40,8 +46,15 @@ def form(field, rotation):
     return np.roll(quat, 1) if field.rotation == "quat_wxyz" else quat
 
 
+class Hand:
+    """Where one gripper point is, in its own arm's base frame, and how fast it goes."""
+
+    def __init__(self, position):
+        self.position, self.rotation, self.velocity = position, Rotation.from_euler("xyz", [3.0, 0.1, 0.2]), np.zeros(3)
+
+
 class PointArm:
-    """A driver whose arm is where it was sent, at once. `clock()` is the test's; `problems` what the witness saw.
+    """A driver whose arm, or two, is where it was sent, at once. `clock()` is the test's; `problems` what the witness saw.
 
     `cheat` makes it lie about itself or fail; a test that plants a wrong filter must see `problems`.
     """
@@ -50,14 +63,23 @@ class PointArm:
         self.embodiment, self.clock = embodiment, clock
         self.limits = limits or embodiment.limits
         low, high = np.array(self.limits.workspace_low_m), np.array(self.limits.workspace_high_m)
-        self.position, self.rotation, self.opening = (low + high) / 2, Rotation.from_euler("xyz", [3.0, 0.1, 0.2]), 1.0
+        self.hands, self.opening = {side: Hand((low + high) / 2) for side in SIDES}, 1.0
         self.num_joints = sum(f.width for f in embodiment.action.fields if f.kind.startswith("joint"))
         self.joints = np.zeros(self.num_joints)
         self.openings = {}
-        self.velocity, self.joint_velocity, self.last_ns = np.zeros(3), np.zeros(self.num_joints), None
+        self.joint_velocity, self.last_ns = np.zeros(self.num_joints), None
         self.commands, self.holds, self.stops, self.connects = 0, 0, 0, 0
         self.problems, self.executed_ids, self.is_armed = [], [], False
         self.fails = False
+
+    @property
+    def position(self):
+        """Of the only hand, or of the right one."""
+        return self.hands[""].position
+
+    @position.setter
+    def position(self, position):
+        self.hands[""].position = position
 
     def connect(self):
         self.connects += 1
@@ -68,10 +90,10 @@ class PointArm:
             raise WorldError("the cable is loose")
         parts, seen = [], 0
         for field in self.embodiment.proprio:
-            if field.name == "eef_pos":
-                parts.append(self.position / _TO_SI[field.unit])
-            elif field.name == "eef_rot":
-                parts.append(form(field, self.rotation))
+            if field.name.endswith("eef_pos"):
+                parts.append(self.hands[side_of(field)].position / _TO_SI[field.unit])
+            elif field.name.endswith("eef_rot"):
+                parts.append(form(field, self.hands[side_of(field)].rotation))
             elif field.frame == "joint":
                 parts.append(self.joints[seen : seen + field.width] / _TO_SI[field.unit])
                 seen += field.width
@@ -82,7 +104,9 @@ class PointArm:
 
     def hold(self):
         self.holds += 1
-        self.velocity, self.joint_velocity, self.last_ns = np.zeros(3), np.zeros(self.num_joints), self.clock()
+        self.joint_velocity, self.last_ns = np.zeros(self.num_joints), self.clock()
+        for hand in self.hands.values():
+            hand.velocity = np.zeros(3)
 
     def soft_stop(self):
         self.stops += 1
@@ -105,16 +129,17 @@ class PointArm:
             self.problems.append(f"{dt} s after the last one")
         forgets = self.last_ns is None or dt > 2.5 * period
         dt = min(dt, period)
-        start, joint, base = 0, 0, (self.position.copy(), self.rotation)
+        start, joint, before = 0, 0, {side: (hand.position.copy(), hand.rotation) for side, hand in self.hands.items()}
         for field in self.embodiment.action.fields:
             value = native[start : start + field.width]
             start += field.width
+            hand, (was_at, was_turned) = self.hands[side_of(field)], before[side_of(field)]
             if field.kind in ("delta_pos", "abs_pos"):
                 metres = value * _TO_SI[field.unit]
-                moved = metres - base[0] if field.kind == "abs_pos" else metres
-                self._move(base[1].apply(moved) if field.frame == "tool" else moved, dt, forgets)
+                moved = metres - was_at if field.kind == "abs_pos" else metres
+                self._move(hand, was_turned.apply(moved) if field.frame == "tool" else moved, dt, forgets)
             elif field.kind in ("delta_rot", "abs_rot"):
-                self._turn(field, value, base[1], dt / period)
+                self._turn(hand, field, value, was_turned, dt / period)
             elif field.kind in ("joint_pos", "joint_delta"):
                 self._joint(field, value * _TO_SI[field.unit], slice(joint, joint + field.width), dt, forgets)
                 joint += field.width
@@ -122,26 +147,26 @@ class PointArm:
                 self._grip(field, float(value[0]))
         self.last_ns = self.clock()
 
-    def _move(self, moved, dt, forgets):
+    def _move(self, hand, moved, dt, forgets):
         low, high = np.array(self.limits.workspace_low_m), np.array(self.limits.workspace_high_m)
-        target, velocity = self.position + moved, moved / dt
+        target, velocity = hand.position + moved, moved / dt
         tol = SLACK * self.limits.max_step_m
-        if np.any(target < np.minimum(low, self.position) - tol) or np.any(target > np.maximum(high, self.position) + tol):
-            self.problems.append(f"leaves the box: {self.position} -> {target}")
+        if np.any(target < np.minimum(low, hand.position) - tol) or np.any(target > np.maximum(high, hand.position) + tol):
+            self.problems.append(f"leaves the box: {hand.position} -> {target}")
         if np.linalg.norm(moved) > self.limits.max_step_m * (1 + SLACK):
             self.problems.append(f"step of {np.linalg.norm(moved)} m")
         if np.linalg.norm(velocity) > self.limits.max_velocity_m_s * (1 + SLACK):
             self.problems.append(f"{np.linalg.norm(velocity)} m/s")
-        before = np.zeros(3) if forgets else self.velocity
+        before = np.zeros(3) if forgets else hand.velocity
         # braking is free: the change counts from the nearest slower version of the present velocity
         shares = np.linspace(0, 1, 2001)
         change = np.min(np.linalg.norm(velocity[None] - shares[:, None] * before[None], axis=1))
         fine = self.limits.max_acceleration_m_s2 * dt + np.linalg.norm(before) / 2000
         if change > fine * (1 + SLACK) + 1e-7:
             self.problems.append(f"velocity changes by {change} m/s in {dt} s")
-        self.position, self.velocity = target, velocity
+        hand.position, hand.velocity = target, velocity
 
-    def _turn(self, field, value, before, share):
+    def _turn(self, hand, field, value, before, share):
         if field.kind == "abs_rot":
             after = turn(field, value)
         else:
@@ -149,7 +174,7 @@ class PointArm:
         angle = (after * before.inv()).magnitude()
         if angle > self.limits.max_step_rad * share * (1 + 1e-4) + 1e-6:
             self.problems.append(f"turns by {angle} rad")
-        self.rotation = after
+        hand.rotation = after
 
     def _joint(self, field, value, at, dt, forgets):
         target = value if field.kind == "joint_pos" else self.joints[at] + value
