@@ -1,7 +1,9 @@
 """Embodiments for the tests of drivers: small, with limits that a wrong command would break."""
 
+import contextlib
 import dataclasses
 
+from rtx.drivers import Driver, open_driver
 from rtx.embodiment import ActionSpace, Camera, Embodiment, Limits
 from rtx.robots.fields import (
     abs_pos,
@@ -50,6 +52,18 @@ def without_gripper(embodiment):
     fields = tuple(f for f in embodiment.action.fields if f.kind != "gripper")
     state = tuple(f for f in embodiment.proprio if f.name != "gripper")
     return dataclasses.replace(embodiment, action=ActionSpace(fields=fields), proprio=state)
+
+
+@contextlib.contextmanager
+def connected(name, embodiment):
+    """The driver of this name (`lerobot:/dev/pts/3?id=a`), connected, closed afterwards."""
+    driver = open_driver(name, embodiment)
+    assert isinstance(driver, Driver)
+    driver.connect()
+    try:
+        yield driver
+    finally:
+        driver.close()
 
 
 def until_error(call):

@@ -1,18 +1,20 @@
 """Interbotix arms over the real dynamixel_sdk, against a bus on a pseudo terminal that checks sums, ranges and jumps."""
 
 import dataclasses
+import importlib
 
 import numpy as np
 import pytest
 
 pytest.importorskip("dynamixel_sdk", reason="dynamixel_sdk is not installed: pip install rtx-robotics[dynamixel]")
 
-from rtx.drivers import Driver, open_driver
+from rtx.drivers import open_driver
 from rtx.drivers.arm import Refused
 from rtx.embodiment import ActionSpace
 from rtx.errors import UserError, WorldError
 from tests.drivers.fake_dynamixel import ERROR, MODE, PRESENT, TORQUE, FakeDynamixel
-from tests.drivers.robots import joint_arm, pose_arm
+from tests.drivers.fake_serial import without_time
+from tests.drivers.robots import connected, joint_arm, pose_arm
 
 IDS = (1, 2, 4, 6, 7, 8, 9)
 COUNT = 2 * np.pi / 4096
@@ -22,7 +24,8 @@ RANGES = "closed_rad=-0.5&opened_rad=1.5"
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """The SDK waits 16 ms for a USB adapter's latency; the pseudo terminal answers when this machine gets round to it."""
-    monkeypatch.setattr("dynamixel_sdk.port_handler.LATENCY_TIMER", 1000)
+    handler = importlib.import_module("dynamixel_sdk.port_handler").PortHandler
+    without_time(monkeypatch, handler, discards=["setupPort", "clearPort"])
 
 
 @pytest.fixture
@@ -35,11 +38,8 @@ def bus():
 
 @pytest.fixture
 def driver(bus):
-    driver = open_driver(f"interbotix:{bus.port}?model=wx250s&{RANGES}", joint_arm(6))
-    assert isinstance(driver, Driver)
-    driver.connect()
-    yield driver
-    driver.close()
+    with connected(f"interbotix:{bus.port}?model=wx250s&{RANGES}", joint_arm(6)) as driver:
+        yield driver
 
 
 def test_angles_go_out_and_come_back(bus, driver):

@@ -3,6 +3,7 @@
 lerobot pins many packages and wants an environment of its own: these tests run there.
 """
 
+import importlib
 import json
 
 import numpy as np
@@ -10,14 +11,21 @@ import pytest
 
 pytest.importorskip("lerobot.robots.so_follower", reason="lerobot is not installed here: pip install 'lerobot[feetech]'")
 
-from rtx.drivers import Driver, open_driver
+from rtx.drivers import open_driver
 from rtx.drivers.arm import Refused
 from rtx.errors import UserError, WorldError
 from tests.drivers.fake_feetech import HIGH, LOW, PRESENT, TORQUE, FakeFeetech
-from tests.drivers.robots import joint_arm, pose_arm
+from tests.drivers.fake_serial import without_time
+from tests.drivers.robots import connected, joint_arm, pose_arm
 
 NAMES = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 COUNT = 2 * np.pi / 4095
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """lerobot waits 50 ms for an answer, in a loop that leaves the fake bus no time to give it."""
+    without_time(monkeypatch, importlib.import_module("scservo_sdk.port_handler").PortHandler, discards=["setupPort"])
 
 
 @pytest.fixture
@@ -40,11 +48,8 @@ def calibration(tmp_path, bus):
 
 @pytest.fixture
 def driver(bus, calibration):
-    driver = open_driver(f"lerobot:{bus.port}?calibration_dir={calibration}", joint_arm(5, hz=30.0, speed=6.0))
-    assert isinstance(driver, Driver)
-    driver.connect()
-    yield driver
-    driver.close()
+    with connected(f"lerobot:{bus.port}?calibration_dir={calibration}", joint_arm(5, hz=30.0, speed=6.0)) as driver:
+        yield driver
 
 
 def test_angles_go_out_and_come_back(bus, driver):

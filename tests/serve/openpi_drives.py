@@ -3,6 +3,7 @@
     python -m venv foreign && foreign/bin/pip install openpi-client==0.1.2 typing_extensions       (which it forgets)
     python -m tests.serve.openpi_drives --python foreign/bin/python
 
+`tests/serve/test_openpi_drives.py` does all of this.
 Three processes: the server (a small policy with random weights), openpi's client as it is, and the simulation here. Prints how
 far apart the two runs of the arm are.
 """
