@@ -16,8 +16,8 @@ import numpy as np
 from rtx.drivers.driver import Driver, RobotState
 from rtx.drivers.registry import DriverSpec
 from rtx.embodiment import CANONICAL_ARM, Embodiment
-from rtx.errors import UserError, WorldError, unknown_name
-from rtx.eval.sim.tasks import TASKS
+from rtx.errors import UserError, WorldError
+from rtx.eval.sim.splits import find_task
 from rtx.robots.adapter import Adapter
 from rtx.robots.sim_arms import SIM_ARMS
 
@@ -116,8 +116,7 @@ def open(spec: DriverSpec, embodiment: Embodiment) -> Driver:
     given = spec.take(task="reach", seed="0", image_size="128")
     if spec.address or spec.cameras:
         raise UserError("driver 'sim' takes neither an address nor cameras: the arm is the embodiment's, cameras are drawn")
-    if given["task"] not in TASKS:
-        raise unknown_name("task", given["task"], TASKS)
+    find_task(given["task"])
     if SIM_ARMS.get(embodiment.name, embodiment) != embodiment:
         raise UserError(f"embodiment {embodiment.name!r} differs from the simulated arm of that name; give it another name")
     return SimDriver(

@@ -1,4 +1,4 @@
-"""From robosuite's parts to one MJCF text: arm, gripper, table, cubes, props and two cameras.
+"""From robosuite's parts to one MJCF text: arm, gripper, table, what is on it, and two cameras.
 
     robosuite robot + corrections + gripper --merge--> world <--append-- table, objects, cameras, lights
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from rtx.errors import UserError
 from rtx.eval.sim.arms import SimArm
-from rtx.eval.sim.tasks import CUBE_HALF_M, NUM_CUBES, PROPS
+from rtx.eval.sim.objects import BAR, BENCH, CABINET, CLOTHS, DRAWER, HANDLE_AT_M, KNOB, THINGS, TRAVEL_M, fixed, loose
 
 _ARMATURE_SHARE = 0.1  # of robosuite's
 GRIP_SITE = "grip_point"
@@ -64,13 +64,13 @@ class Blueprint:
     pads: tuple[str, str]  # one collision shape of each fingerpad
 
 
-def build(arm: SimArm) -> Blueprint:
-    """Raises UserError if robosuite is missing."""
+def build(arm: SimArm, table: str) -> Blueprint:
+    """With one of the two kinds of `objects`. Raises UserError if robosuite is missing."""
     robosuite = _import_robosuite()
     robot, gripper = _robot(robosuite, arm)
     world = robosuite.models.world.MujocoWorldBase()
     world.merge(robot)
-    _append(world, _table_xml(arm))
+    _append(world, _table_xml(arm, table))
     _grip_frame(world.root, gripper.important_sites["grip_site"], arm)
     _name_everything(world.root)
     pads = tuple(gripper.important_geoms[f"{side}_fingerpad"][-1] for side in ("left", "right"))
@@ -167,13 +167,13 @@ def _append(world: Any, xml: str) -> None:
     world.root.find("visual").extend(list(extra.find("visual")))  # type: ignore[arg-type]
 
 
-def _table_xml(arm: SimArm) -> str:
+def _table_xml(arm: SimArm, table: str) -> str:
+    has_cloths = table == BENCH
     half_x, top = 0.5, arm.table_z_m
     table_x = half_x - 0.2
-    cubes = "".join(_body(f"cube{i}", f'type="box" size="{CUBE_HALF_M} {CUBE_HALF_M} {CUBE_HALF_M}"') for i in range(NUM_CUBES))
-    sizes = {"cylinder": 'type="cylinder" size="0.018 0.03"', "ball": 'type="ellipsoid" size="0.022 0.022 0.018"',
-             "slab": 'type="box" size="0.032 0.018 0.01"'}  # fmt: skip
-    props = "".join(_body(name, sizes[name]) for name in PROPS)
+    things = "".join(_body(name) for name in loose(table)) + "".join(_furniture(name) for name in fixed(table))
+    size = f'type="box" size="{half_x} 0.6 0.03" pos="{table_x} 0 {top - 0.03}"'
+    cloths = "".join(f'<geom name="{name}" {size} {_UNTOUCHED} material="{name}"/>' for name in CLOTHS if has_cloths)
     pedestal = (
         f'<geom name="pedestal" type="cylinder" size="0.1 {max(-top, 0.001) / 2}" pos="0 0 {min(top, -0.001) / 2}" {_SEEN}/>'
     )
@@ -183,26 +183,60 @@ def _table_xml(arm: SimArm) -> str:
     <headlight ambient="0.35 0.35 0.35" diffuse="0.35 0.35 0.35" specular="0 0 0"/>
     <global offwidth="640" offheight="640"/>
   </visual>
-  <asset><texture type="skybox" builtin="gradient" rgb1="0.75 0.8 0.85" rgb2="0.45 0.5 0.55" width="64" height="64"/></asset>
+  <asset><texture type="skybox" builtin="gradient" rgb1="0.75 0.8 0.85" rgb2="0.45 0.5 0.55" width="64" height="64"/>
+    {_CLOTHS_XML if has_cloths else ""}</asset>
   <worldbody>
     <light name="lamp" pos="0.5 0 2" dir="0 0 -1" directional="true" castshadow="false" diffuse="0.5 0.5 0.5" specular="0 0 0"/>
     <geom name="floor" type="plane" size="4 4 0.1" pos="0 0 {top - 0.7}" condim="3" group="1" rgba="0.5 0.5 0.5 1"/>
-    <geom name="table" type="box" size="{half_x} 0.6 0.03" pos="{table_x} 0 {top - 0.03}" group="1" friction="1 0.005 0.0001"
-          rgba="0.7 0.6 0.5 1"/>
-    {pedestal}{cubes}{props}
+    <geom name="table" {size} group="1" friction="1 0.005 0.0001" rgba="0.7 0.6 0.5 1"/>
+    {pedestal}{things}{cloths}
     <camera name="{PRIMARY_CAMERA}" mode="fixed" pos="0 0 1" fovy="{arm.primary.fovy_deg}"/>
   </worldbody></mujoco>"""
 
 
-_SEEN = 'contype="0" conaffinity="0" group="1" rgba="0.25 0.25 0.27 1"'
+_UNTOUCHED = 'contype="0" conaffinity="0" group="1"'
+_SEEN = f'{_UNTOUCHED} rgba="0.25 0.25 0.27 1"'
+_FRICTION = 'friction="1 0.005 0.0001" condim="4" solref="0.01 1" group="1"'
+_STANDING = f'contype="0" conaffinity="1" {_FRICTION}'  # the hand and loose things touch it, furniture does not
+# Each in the place of the table where an episode wants it; invisible else.
+_CLOTHS_XML = """
+  <texture name="checked" type="2d" builtin="checker" rgb1="0.75 0.1 0.1" rgb2="0.95 0.93 0.9" width="64" height="64"/>
+  <texture name="striped" type="2d" builtin="gradient" rgb1="0.15 0.2 0.5" rgb2="0.85 0.85 0.8" width="64" height="64"/>
+  <texture name="mottled" type="2d" builtin="flat" rgb1="0.45 0.3 0.5" markrgb="0.95 0.9 0.3" mark="random" random="0.02"
+           width="256" height="256"/>
+  <material name="checked" texture="checked" texrepeat="9 9" specular="0"/>
+  <material name="striped" texture="striped" texrepeat="1 14" specular="0"/>
+  <material name="mottled" texture="mottled" texrepeat="2 2" specular="0"/>
+  <material name="green" rgba="0.1 0.42 0.3 1" specular="0"/>"""
 
 
-def _body(name: str, shape: str) -> str:
+def _geoms(name: str, attributes: str) -> str:
+    """The first bears the body's name."""
+    shapes = THINGS[name].shapes
+    return "".join(f'<geom name="{name}{i or ""}" {shape} {attributes}/>' for i, shape in enumerate(shapes))
+
+
+def _body(name: str) -> str:
     """A loose object of 60 g. Friction as robosuite's boxes; damping stops what rolls. Weightless until laid out."""
     return (
         f'<body name="{name}" pos="0 0 -0.5" gravcomp="1"><joint name="{name}" type="free" damping="0.0005"/>'
         '<inertial pos="0 0 0" mass="0.06" diaginertia="2e-5 2e-5 2e-5"/>'  # robosuite takes no inertia from visible shapes
-        f'<geom name="{name}" {shape} friction="1 0.005 0.0001" condim="4" solref="0.01 1" group="1"/></body>'
+        f"{_geoms(name, _FRICTION)}</body>"
+    )
+
+
+def _furniture(name: str) -> str:
+    """Stands fast; moved by editing the model. The cabinet has a drawer that slides out towards the arm."""
+    return f'<body name="{name}" pos="0 0 -0.5">{_geoms(name, _STANDING)}{_drawer() if name == CABINET else ""}</body>'
+
+
+def _drawer() -> str:
+    at = " ".join(map(str, HANDLE_AT_M))
+    handles = "".join(f'<body name="{name}" pos="{at}">{_geoms(name, _STANDING)}</body>' for name in (BAR, KNOB))
+    return (
+        f'<body name="{DRAWER}"><joint name="{DRAWER}" type="slide" axis="-1 0 0" range="0 {TRAVEL_M}" damping="2"'
+        ' frictionloss="0.3"/><inertial pos="0 0 0" mass="0.3" diaginertia="1e-3 1e-3 1e-3"/>'
+        f"{_geoms(DRAWER, _STANDING)}{handles}</body>"
     )
 
 

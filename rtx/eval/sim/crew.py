@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.data.write import RldsEpisode, write_rlds
-from rtx.errors import UserError, WorldError, unknown_name
+from rtx.errors import UserError, WorldError
 from rtx.eval.sim import demonstration
 from rtx.eval.sim.conventions import features
 from rtx.eval.sim.demonstration import Job
@@ -61,13 +61,13 @@ class WriteRequest:
 
 def check_tasks(tasks: Sequence[str]) -> None:
     """Raises UserError for a task that does not exist, or none."""
+    from rtx.eval.sim.splits import find_task
     from rtx.eval.sim.tasks import TASKS
 
     if not tasks:
         raise UserError(f"no task given; tasks are {', '.join(TASKS)}")
     for task in tasks:
-        if task not in TASKS:
-            raise unknown_name("task", task, TASKS)
+        find_task(task)
 
 
 def simulate(jobs: Sequence[StagedJob], *, num_workers: int, image_size: int) -> Iterator[Done]:

@@ -98,13 +98,13 @@ def demonstrate(env: SimEnv, job: Job) -> Demonstration:
 def _attempt(env: SimEnv, job: Job, seed: int, *, num_failed: int) -> Demonstration | None:
     """None if the expert does not get there in time, or has nothing to do."""
     from rtx.eval.sim.expert import Expert
-    from rtx.eval.sim.tasks import TASKS
+    from rtx.eval.sim.splits import find_task
 
     camera = _Camera(env, env.reset(task=job.task, seed=seed))
     if env.success:
         return None
     expert = Expert(env, np.random.default_rng(seed_for("expert", seed)))
-    for _ in range(round(TASKS[job.task].max_seconds * env.embodiment.control_hz)):
+    for _ in range(round(find_task(job.task).max_seconds * env.embodiment.control_hz)):
         # The expert's terminate is left out: it is given once, at the end of standing still.
         camera.step(np.concatenate([expert.act()[:7], [0]]))
         if expert.done:  # a little beyond success, so that who imitates it badly still succeeds

@@ -3,8 +3,8 @@
     reset(task, seed) -> layout, looks, start pose, all drawn from (arm, task, seed)
     step(native) --adapter--> pose aimed at --motion--> one control period of physics --> SimFrame
 
-The models are loaded once; a reset edits arrays and takes milliseconds. Imports neither jax nor tensorflow, and must not
-share a process with the latter.
+A task says which kind of table it is set on; each is loaded once, when it is first wanted (`world`). Imports neither jax nor
+tensorflow, and must not share a process with the latter.
 """
 
 from __future__ import annotations
@@ -16,24 +16,23 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from rtx.embodiment import Embodiment, Field
-from rtx.errors import UserError, unknown_name
+from rtx.errors import UserError
 from rtx.eval.seeds import seed_for
-from rtx.eval.sim.appearance import Appearance
 from rtx.eval.sim.arms import find_arm
 from rtx.eval.sim.build import PRIMARY_CAMERA, WRIST_CAMERA
 from rtx.eval.sim.calibrate import home_position
-from rtx.eval.sim.models import load_models
-from rtx.eval.sim.motion import Motion, rotation_matrix, rotation_vector
-from rtx.eval.sim.mujoco_gl import mujoco
+from rtx.eval.sim.layout import Layout, State, Task
+from rtx.eval.sim.motion import rotation_matrix, rotation_vector
+from rtx.eval.sim.objects import TABLE
 from rtx.eval.sim.render import SceneRenderer
-from rtx.eval.sim.tasks import CUBE_HALF_M, NUM_CUBES, PROPS, TASKS, Layout, State, Task
+from rtx.eval.sim.splits import find_task
+from rtx.eval.sim.world import World
 from rtx.robots import rotations
 from rtx.robots.adapter import Adapter
 
 _CAMERAS = {"primary": PRIMARY_CAMERA, "wrist": WRIST_CAMERA}
 _START_SPREAD_M = np.array([0.05, 0.07, 0.03])
 _MAX_TILT_RAD = 0.8  # from home; further out some arms fold up or become singular
-_PROP_HALF_M = {"cylinder": 0.03, "ball": 0.018, "slab": 0.01}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +64,9 @@ class SimEnv:
         if not 16 <= image_size <= 640:
             raise UserError(f"image_size {image_size} must be between 16 and 640 pixels")
         self._image_size = image_size
-        models = load_models(self.arm)
-        self._calibration = calibration = models.calibration
-        self._model, self._data = models.physics, mujoco.MjData(models.physics)
-        self._motion = Motion(
-            self._model, self._data, joints=calibration.arm_joints, actuators=calibration.arm_actuators,
-            gripper_actuators=calibration.gripper_actuators, open_ctrl=calibration.open_ctrl,
-            closed_ctrl=calibration.closed_ctrl,
-        )  # fmt: skip
-        self._motion.home = np.array(calibration.home_qpos)
-        self.home_rotation = np.array(calibration.home_rotation)
+        self._worlds = {TABLE: World(self.arm)}
+        self._world = self._worlds[TABLE]
         self._adapter = Adapter(self.embodiment)
-        self._renderer = SceneRenderer(models.render)
-        self._appearance = Appearance(models.render, self.arm)
         self._episode: _Episode | None = None
         self._success = False
         self._disturbance = np.zeros(6)
@@ -114,7 +103,11 @@ class SimEnv:
     @property
     def state(self) -> State:
         """The truth, for success and experts."""
-        return State(gripper=self._motion.position, cube=self._cube(self.layout), cube_start=self._now.cube_start)
+        layout, goal = self.layout, self.layout.goal
+        return State(
+            gripper=self.gripper, cube=self._world.place(layout.target_body), cube_start=self._now.cube_start,
+            goal=self._world.place(goal) if goal else None, let_go=bool(goal) and self._world.is_let_go(layout.target_body),
+        )  # fmt: skip
 
     @property
     def skill(self) -> str:
@@ -124,25 +117,35 @@ class SimEnv:
     @property
     def gripper(self) -> np.ndarray:
         """`[3]` the point between the fingertips, m, base frame."""
-        return self._motion.position
+        return self._world.motion.position
 
     @property
     def rotation(self) -> np.ndarray:
         """Of the gripper point, 3x3, base frame."""
-        return self._motion.rotation
+        return self._world.motion.rotation
+
+    @property
+    def home_rotation(self) -> np.ndarray:
+        """Of the upright hand, 3x3, base frame."""
+        return self._world.home_rotation
+
+    @property
+    def opening(self) -> float:
+        """Of the gripper, measured between its pads: 0 closed, 1 open."""
+        return self._world.opening
 
     def reset(self, *, task: str, seed: int, render: bool = True) -> SimFrame:
         """A new scene: the same (arm, task, seed) gives the same one, bit for bit, whatever happened before.
 
-        Raises UserError for an unknown task.
+        `task`: a name of `TASKS`, or one with a split, as `lift@distractors`. Raises UserError for an unknown one.
         """
-        if task not in TASKS:
-            raise unknown_name("task", task, TASKS)
-        rng = np.random.default_rng(seed_for("scene", self.arm.name, TASKS[task].scenes, seed))
-        layout = TASKS[task].sample(rng)
+        known = find_task(task)
+        rng = np.random.default_rng(seed_for("scene", self.arm.name, known.scenes, seed))
+        layout = known.sample(rng)
+        self._enter(known.table)
         self._begin(layout, home_position(self.arm) + rng.uniform(-_START_SPREAD_M, _START_SPREAD_M))
-        self._appearance.dress(layout, rng)
-        self._episode = _Episode(task=TASKS[task], layout=layout, cube_start=self._cube(layout))
+        self._world.appearance.dress(layout, rng)
+        self._episode = _Episode(task=known, layout=layout, cube_start=self._world.place(layout.target_body))
         self._success = self.goal_distance == 0.0
         return self._frame(render=render)
 
@@ -150,10 +153,11 @@ class SimEnv:
         """A still: these things on the table, the open hand at a place (m, base frame) or as near as the arm gets, looks from
         `rng`. Nobody acts in it; what it shows is drawn with the renderer returned, until the next reset."""
         self._episode = None
+        self._enter(TABLE)
         self._begin(layout, hand)
-        self._appearance.dress(layout, rng)
-        self._renderer.pose(self._data.qpos)
-        return self._renderer
+        self._world.appearance.dress(layout, rng)
+        self._world.renderer.pose(self._world.data.qpos)
+        return self._world.renderer
 
     def step(self, native_action: Float[np.ndarray, " a"], *, render: bool = True) -> SimFrame:
         """One control period of the robot's own command.
@@ -167,8 +171,8 @@ class SimEnv:
             raise UserError(f"native action of {self.arm.name!r}: got shape {list(native.shape)}, expected one vector")
         canonical = self._adapter.to_canonical(native, proprio_native=self._proprio()).astype(np.float64)
         self._servo(
-            self._motion.position + canonical[:3],
-            rotations.to_matrix(canonical[3:6], "rpy") @ self._motion.rotation,
+            self.gripper + canonical[:3],
+            rotations.to_matrix(canonical[3:6], "rpy") @ self.rotation,
             float(canonical[6]),
         )
         self._success = self._success or self.goal_distance == 0.0
@@ -188,75 +192,45 @@ class SimEnv:
 
     def render_view(self, size: int = 256) -> UInt8[np.ndarray, "h w 3"]:
         """A picture for people, from the primary camera."""
-        self._renderer.pose(self._data.qpos)
-        return self._renderer.draw(PRIMARY_CAMERA, size)
+        self._world.renderer.pose(self._world.data.qpos)
+        return self._world.renderer.draw(PRIMARY_CAMERA, size)
 
     def close(self) -> None:
-        self._renderer.close()
+        for world in self._worlds.values():
+            world.close()
 
     def _servo(self, position: np.ndarray, rotation: np.ndarray, opening: float) -> None:
         limits = self.embodiment.limits
-        now, turned = self._motion.position, self._motion.rotation
+        now, turned = self.gripper, self.rotation
         step = _shortened(position - now, limits.max_step_m) + self._disturbance[:3]
         turn = _shortened(rotation_vector(rotation @ turned.T), limits.max_step_rad) + self._disturbance[3:]
         self._disturbance[:] = 0.0
         target = np.clip(now + step, limits.workspace_low_m, limits.workspace_high_m)
         tilt = rotation_vector(rotation_matrix(turn) @ turned @ self.home_rotation.T)
         upright = rotation_matrix(_shortened(tilt, _MAX_TILT_RAD)) @ self.home_rotation
-        self._motion.servo(target, upright, float(np.clip(opening, 0, 1)), seconds=1 / self.embodiment.control_hz)
+        self._world.motion.servo(target, upright, float(np.clip(opening, 0, 1)), seconds=1 / self.embodiment.control_hz)
 
-    def _cube(self, layout: Layout) -> np.ndarray:
-        return np.array(self._data.body(layout.target_cube.body).xpos)
-
-    def _lay_out(self, layout: Layout) -> None:
-        present = {thing.body: thing for thing in (*layout.cubes, *layout.props)}
-        for number, name in enumerate((*(f"cube{i}" for i in range(NUM_CUBES)), *PROPS)):
-            thing, body, geom = present.get(name), self._model.body(name).id, self._model.geom(name)
-            self._model.body_gravcomp[body] = thing is None  # absent ones float, touching nothing
-            geom.contype[:] = geom.conaffinity[:] = thing is not None
-            pose = self._data.joint(name).qpos
-            if thing is None:
-                pose[:] = [-2.0, number, 0.0, 1, 0, 0, 0]
-            else:
-                half = _PROP_HALF_M.get(name, CUBE_HALF_M)
-                pose[:3] = [self.arm.center_x_m + thing.xy[0], thing.xy[1], self.arm.table_z_m + half]
-                pose[3:] = [np.cos(thing.yaw / 2), 0, 0, np.sin(thing.yaw / 2)]
+    def _enter(self, table: str) -> None:
+        if table not in self._worlds:
+            self._worlds[table] = World(self.arm, table)
+        self._world = self._worlds[table]
 
     def _begin(self, layout: Layout, hand: np.ndarray) -> None:
-        mujoco.mj_resetData(self._model, self._data)
-        self._lay_out(layout)
-        self._place_hand(hand)
+        self._world.begin(layout, hand)
         self._disturbance[:] = 0.0
-
-    def _place_hand(self, start: np.ndarray) -> None:
-        """Open, upright."""
-        for name, q in zip(self._calibration.gripper_joints, self._calibration.open_qpos, strict=True):
-            self._data.joint(name).qpos[0] = q
-        qpos, _ = self._motion.solve(start, self.home_rotation, start=self._motion.home)
-        self._data.qpos[self._motion.qpos_at] = qpos
-        self._motion.opening = 1.0
-        mujoco.mj_forward(self._model, self._data)
 
     def _frame(self, *, render: bool) -> SimFrame:
         images: dict[str, np.ndarray] = {}
         if render:
-            self._renderer.pose(self._data.qpos)
-            images = {role: self._renderer.draw(camera, self._image_size) for role, camera in _CAMERAS.items()}
+            renderer = self._world.renderer
+            renderer.pose(self._world.data.qpos)
+            images = {role: renderer.draw(camera, self._image_size) for role, camera in _CAMERAS.items()}
         return SimFrame(
-            images=images, proprio=self._proprio(), eef_pos=self._motion.position, eef_rot=self._motion.rotation,
-            opening=self.opening,
-        )  # fmt: skip
-
-    @property
-    def opening(self) -> float:
-        """Of the gripper, measured between its pads: 0 closed, 1 open."""
-        c = self._calibration
-        first, second = (self._data.geom(pad).xpos for pad in c.pads)
-        gap = abs(float((self._motion.rotation @ np.array(c.finger_axis)) @ (second - first)))
-        return float(np.clip((gap - c.closed_gap_m) / (c.open_gap_m - c.closed_gap_m), 0.0, 1.0))
+            images=images, proprio=self._proprio(), eef_pos=self.gripper, eef_rot=self.rotation, opening=self.opening
+        )
 
     def _proprio(self) -> np.ndarray:
-        measured = {"eef_pos": self._motion.position, "eef_rot": self._motion.rotation, "gripper": np.array([self.opening])}
+        measured = {"eef_pos": self.gripper, "eef_rot": self.rotation, "gripper": np.array([self.opening])}
         return np.concatenate([_native(field, measured[field.name]) for field in self.embodiment.proprio])
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rtx.eval.sim.tasks import PALETTE
+from rtx.eval.sim.objects import PALETTE
 
 GRID = string.ascii_lowercase[:16]  # the first letter is the upper row or the left column
 QUESTIONS = 4  # about each sight, of different kinds

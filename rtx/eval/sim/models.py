@@ -27,6 +27,7 @@ import numpy as np
 
 from rtx.errors import UserError, WorldError
 from rtx.eval.sim.arms import SimArm
+from rtx.eval.sim.objects import TABLE
 from rtx.files import atomic, read_json, write_json
 
 _LOG = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ _PACKAGES = ("mujoco", "robosuite", "robosuite-models", "fast-simplification")
 # Read at import, as the code itself is: a process that was running while a file changed keeps its own key.
 _SOURCES = tuple(
     Path(__file__).with_name(name).read_text()
-    for name in ("build.py", "calibrate.py", "decimate.py", "models.py", "motion.py", "tasks.py")
+    for name in ("build.py", "calibrate.py", "decimate.py", "models.py", "motion.py", "objects.py")
 )
 
 
@@ -66,18 +67,18 @@ class Models:
     calibration: Calibration
 
 
-def load_models(arm: SimArm) -> Models:
+def load_models(arm: SimArm, table: str = TABLE) -> Models:
     """From the cache, or built and cached; a damaged cache is built anew. Raises UserError if a package is missing."""
-    folder = cache_folder() / _key(arm)
+    folder, name = cache_folder() / _key(arm), arm.name if table == TABLE else f"{arm.name}-{table}"
     try:
-        return _read(folder, arm.name)
+        return _read(folder, name)
     except (UserError, WorldError, OSError) as reason:  # absent, damaged, or no folder at all
-        _LOG.info("building %s: %s", arm.name, reason)
-    models = _build(arm)
+        _LOG.info("building %s: %s", name, reason)
+    models = _build(arm, table)
     try:
-        _write(folder, arm.name, models)
+        _write(folder, name, models)
     except (WorldError, OSError) as error:
-        _LOG.warning("%s is built at every start, for its models cannot be cached: %s", arm.name, error)
+        _LOG.warning("%s is built at every start, for its models cannot be cached: %s", name, error)
     return models
 
 
@@ -134,12 +135,12 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
-def _build(arm: SimArm) -> Models:
+def _build(arm: SimArm, table: str) -> Models:
     from rtx.eval.sim.build import build
     from rtx.eval.sim.calibrate import calibrate, place_wrist_camera
     from rtx.eval.sim.mujoco_gl import mujoco
 
-    blueprint = build(arm)
+    blueprint = build(arm, table)
     physics = mujoco.MjModel.from_xml_string(_physics_xml(blueprint.xml))
     calibration = calibrate(physics, blueprint, arm)
     with tempfile.TemporaryDirectory() as scratch:

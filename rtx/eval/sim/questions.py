@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rtx.eval.seeds import seed_for
-from rtx.eval.sim.tasks import COLOURS, NUM_CUBES
+from rtx.eval.sim.objects import COLOURS, NUM_CUBES
 from rtx.robots.sim_arms import SIM_ARMS
 
 _LARGER = 1.35  # edge of the larger cube over that of the smaller, at least: seen as such also if it lies further away

@@ -28,8 +28,8 @@ from rtx import progress
 from rtx.data.pool import end_with_parent
 from rtx.errors import UserError, WorldError
 from rtx.eval.sim.conventions import convention
+from rtx.eval.sim.objects import NUM_CUBES
 from rtx.eval.sim.questions import deal
-from rtx.eval.sim.tasks import NUM_CUBES
 from rtx.files import atomic, read_json, write_json
 from rtx.images import encode_jpeg
 

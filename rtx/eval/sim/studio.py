@@ -19,11 +19,12 @@ from rtx.eval.sim.appearance import Appearance
 from rtx.eval.sim.arms import find_arm
 from rtx.eval.sim.build import PRIMARY_CAMERA
 from rtx.eval.sim.calibrate import look_at
+from rtx.eval.sim.layout import Layout, Placed
 from rtx.eval.sim.models import load_models
 from rtx.eval.sim.mujoco_gl import mujoco
+from rtx.eval.sim.objects import NUM_CUBES, PROPS
 from rtx.eval.sim.questions import Deal, compose, deal
 from rtx.eval.sim.render import SceneRenderer
-from rtx.eval.sim.tasks import NUM_CUBES, PROPS, Layout, Placed
 
 _AREA_M = np.array([0.14, 0.18])  # half extents of where things lie
 _GAP_M = 0.03  # between two things
@@ -133,7 +134,7 @@ class Studio:
 
     def _dress(self, placed: list[Placed], rng: np.random.Generator) -> None:
         cubes, props = (tuple(p for p in placed if bool(p.colour) == is_cube) for is_cube in (True, False))
-        self._appearance.dress(Layout(cubes=cubes, props=props, target=0, instruction=""), rng)
+        self._appearance.dress(Layout(cubes=cubes, props=props, target=0), rng)
         camera = self._model.camera(PRIMARY_CAMERA)
         camera.pos[:] = self._eye
         mujoco.mju_mat2Quat(camera.quat, self._rotation.reshape(9))

@@ -1,39 +1,21 @@
-"""The language-conditioned tasks: what lies on the table, what is said, when it is done. No simulator in here.
-
-    Task.sample(rng) -> Layout (cubes, props, which cube, which way, the sentence)
-    Task.missing(Layout, State) -> metres to go, 0 = done
+"""The language-conditioned tasks on the plain table, and the table of all tasks. No simulator in here.
 
 Three of them belong together, to measure what a policy makes of words it was never taught to act on: `reach_taught` shows and
 names cubes of `TAUGHT` colours only; `reach_seen` and `reach_unseen` are set in the same scenes, where cubes of `HELD_OUT`
 colours lie beside them, and name one of the former and one of the latter.
-
-Positions are on the table, relative to the middle of the working area, in the base frame's directions: x away from the
-arm, y to its left. "left" and "right" are the robot's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
-CUBE_HALF_M = 0.0225
-NUM_CUBES = 3  # at most in a scene
-PROPS = ("cylinder", "ball", "slab")  # distractor shapes of dull colours, never named
-COLOURS: Mapping[str, tuple[float, float, float]] = {
-    "red": (0.85, 0.08, 0.08),
-    "green": (0.08, 0.62, 0.12),
-    "blue": (0.08, 0.20, 0.85),
-    "yellow": (0.95, 0.80, 0.05),
-}
-PALETTE: Mapping[str, tuple[float, float, float]] = {
-    **COLOURS,
-    "orange": (0.95, 0.40, 0.03),
-    "purple": (0.42, 0.08, 0.62),
-    "cyan": (0.05, 0.72, 0.80),
-    "pink": (0.95, 0.45, 0.68),
-}
+from rtx.eval.sim.chores import CHORES
+from rtx.eval.sim.layout import Layout, Placed, State, Task, furnish, missing_reach, pick_form, scatter
+from rtx.eval.sim.objects import COLOURS, NUM_CUBES, PALETTE
+
 HELD_OUT = ("blue", "orange", "pink")
 TAUGHT = tuple(colour for colour in PALETTE if colour not in HELD_OUT)
 DIRECTIONS: Mapping[str, tuple[float, float]] = {
@@ -43,98 +25,35 @@ DIRECTIONS: Mapping[str, tuple[float, float]] = {
     "closer": (-1.0, 0.0),
 }
 
-REACH_M = 0.04  # from the gripper point to the middle of the cube's top
 PUSH_M = 0.06
 PUSH_CONE = 0.7  # sideways per forward at most: 35 degrees
 LIFT_M = 0.05
 
-_AREA = np.array([0.12, 0.15])  # half extents of where things lie
-_APART_M = 0.115  # an open gripper fits between
 _PUSH_AREA = np.array([0.08, 0.10])  # room for the gripper behind the cube and for the cube ahead
 _BEHIND_M, _AHEAD_M, _CORRIDOR_M = 0.11, 0.12, 0.075
-_MAX_YAW = np.radians(8)
-_REACH_FORMS = ("reach the {name}", "move to the {name}", "go to the {name}")
+_REACH_FORMS = ("reach the {name} {noun}", "move to the {name} {noun}", "go to the {name} {noun}")
+_REACH_UNSEEN = (
+    "touch the {name} {noun}",
+    "bring your hand over to the {name} {noun}",
+    "where is the {name} {noun}? point at it",
+)
+_PUSH_FORMS = (
+    "push the {name} {noun} {direction}",
+    "slide the {name} {noun} {direction}",
+    "shove the {name} {noun} {direction}",
+)
+_PUSH_UNSEEN = (
+    "nudge the {name} {noun} {direction}", "make the {name} {noun} go {direction}", "I want the {name} {noun} moved {direction}"
+)  # fmt: skip
+_LIFT_FORMS = ("lift the {name} {noun}", "pick up the {name} {noun}", "raise the {name} {noun}")
+_LIFT_UNSEEN = (
+    "grab the {name} {noun} and hold it up", "take the {name} {noun} off the table", "fetch me the {name} {noun}"
+)  # fmt: skip
 _BY_PLACE = 0.2  # share of "reach" that names the cube by its place
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placed:
-    """One object on the table."""
-
-    body: str
-    xy: tuple[float, float]  # m, from the middle of the working area
-    yaw: float  # rad
-    colour: str = ""  # of cubes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """One scene and what is wanted in it. `target` is an index into `cubes`."""
-
-    cubes: tuple[Placed, ...]
-    props: tuple[Placed, ...]
-    target: int
-    instruction: str
-    direction: tuple[float, float] | None = None  # of a push
-
-    @property
-    def target_cube(self) -> Placed:
-        return self.cubes[self.target]
-
-
-@dataclass(frozen=True, kw_only=True)
-class State:
-    """What success is measured on, base frame, metres."""
-
-    gripper: np.ndarray  # [3] the point between the fingertips
-    cube: np.ndarray  # [3] middle of the target
-    cube_start: np.ndarray  # [3]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """`missing` says how far from done a state is, in metres; 0 is done."""
-
-    name: str
-    max_seconds: float  # robot time a policy gets; the experts need less than half
-    sample: Callable[[np.random.Generator], Layout]
-    missing: Callable[[Layout, State], float]
-    skill: str  # the expert that can do it
-    scenes: str  # tasks of the same word here are set in the same scenes, seed for seed
-
-
-def scatter(rng: np.random.Generator, count: int, first: np.ndarray | None = None) -> np.ndarray:
-    """`count` places that keep their distance, `[count, 2]`; starts over until they do."""
-    while True:
-        places = [] if first is None else [first]
-        for _ in range(60):
-            if len(places) == count:
-                return np.array(places)
-            place = rng.uniform(-_AREA, _AREA)
-            if all(np.linalg.norm(place - other) >= _APART_M for other in places):
-                places.append(place)
 
 
 def _furnish(rng: np.random.Generator, places: np.ndarray, num_cubes: int) -> tuple[tuple[Placed, ...], tuple[Placed, ...]]:
     return furnish(rng, places, rng.permutation(list(COLOURS))[:num_cubes].tolist())
-
-
-def furnish(
-    rng: np.random.Generator, places: np.ndarray, colours: Sequence[str]
-) -> tuple[tuple[Placed, ...], tuple[Placed, ...]]:
-    """Cubes of these colours at the first places `[n, 2]`, distinct props at the others."""
-    num_cubes = len(colours)
-    slots = rng.permutation(NUM_CUBES)
-    shapes = rng.permutation(len(PROPS))
-    yaws = rng.uniform(-_MAX_YAW, _MAX_YAW, len(places))
-    spots = [(float(x), float(y)) for x, y in places]
-    cubes = tuple(
-        Placed(body=f"cube{slots[i]}", xy=spots[i], yaw=float(yaws[i]), colour=str(colours[i])) for i in range(num_cubes)
-    )
-    props = tuple(
-        Placed(body=PROPS[shapes[i - num_cubes]], xy=spots[i], yaw=float(3 * yaws[i])) for i in range(num_cubes, len(places))
-    )
-    return cubes, props
 
 
 def _counts(rng: np.random.Generator) -> tuple[int, int]:
@@ -143,30 +62,33 @@ def _counts(rng: np.random.Generator) -> tuple[int, int]:
     return num_cubes, num_cubes + int(rng.integers(0, 2))
 
 
-def _sentence(rng: np.random.Generator, forms: tuple[str, ...], name: str, direction: str = "") -> str:
-    return forms[int(rng.integers(len(forms)))].format(name=name, direction=direction)
+def _named(
+    rng: np.random.Generator, cubes: tuple[Placed, ...], props: tuple[Placed, ...], target: int, forms: Sequence[str],
+    name: str = "", direction: str = "",
+) -> Layout:  # fmt: skip
+    """Its colour is the target's name unless another is given."""
+    words = {"name": name or cubes[target].colour, "noun": "cube", "direction": direction}
+    return Layout(cubes=cubes, props=props, target=target, form=pick_form(rng, forms), words=words)
 
 
 def _sample_reach(rng: np.random.Generator) -> Layout:
     num_cubes, count = _counts(rng)
     cubes, props = _furnish(rng, scatter(rng, count), num_cubes)
     target = int(rng.integers(num_cubes))
-    name = f"{cubes[target].colour} cube"
+    name = ""
     order = sorted(range(num_cubes), key=lambda i: cubes[i].xy[1])
     left = rng.random() < 0.5
     first, second = (order[-1], order[-2]) if left else (order[0], order[1])
     if rng.random() < _BY_PLACE and abs(cubes[first].xy[1] - cubes[second].xy[1]) > 0.06:
-        target, name = first, f"{'leftmost' if left else 'rightmost'} cube"
-    sentence = _sentence(rng, _REACH_FORMS, name)
-    return Layout(cubes=cubes, props=props, target=target, instruction=sentence)
+        target, name = first, "leftmost" if left else "rightmost"
+    return _named(rng, cubes, props, target, _REACH_FORMS, name)
 
 
 def _sample_taught(rng: np.random.Generator) -> Layout:
     num_cubes, count = _counts(rng)
     cubes, props = furnish(rng, scatter(rng, count), rng.permutation(TAUGHT)[:num_cubes].tolist())
     target = int(rng.integers(num_cubes))
-    sentence = _sentence(rng, _REACH_FORMS, f"{cubes[target].colour} cube")
-    return Layout(cubes=cubes, props=props, target=target, instruction=sentence)
+    return _named(rng, cubes, props, target, _REACH_FORMS)
 
 
 def _sample_mixed(rng: np.random.Generator, names: Sequence[str]) -> Layout:
@@ -181,8 +103,9 @@ def _sample_mixed(rng: np.random.Generator, names: Sequence[str]) -> Layout:
     choice, form = rng.random(), int(rng.integers(len(_REACH_FORMS)))
     candidates = [i for i, colour in enumerate(colours) if colour in names]
     target = candidates[int(choice * len(candidates))]
-    sentence = _REACH_FORMS[form].format(name=f"{colours[target]} cube")
-    return Layout(cubes=cubes, props=props, target=target, instruction=sentence)
+    return Layout(
+        cubes=cubes, props=props, target=target, form=_REACH_FORMS[form], words={"name": colours[target], "noun": "cube"}
+    )  # fmt: skip
 
 
 def _sample_seen(rng: np.random.Generator) -> Layout:
@@ -196,8 +119,7 @@ def _sample_unseen(rng: np.random.Generator) -> Layout:
 def _sample_lift(rng: np.random.Generator) -> Layout:
     num_cubes, count = _counts(rng)
     cubes, props = _furnish(rng, scatter(rng, count), num_cubes)
-    sentence = _sentence(rng, ("lift the {name}", "pick up the {name}", "raise the {name}"), f"{cubes[0].colour} cube")
-    return Layout(cubes=cubes, props=props, target=0, instruction=sentence)
+    return _named(rng, cubes, props, 0, _LIFT_FORMS)
 
 
 def _sample_push(rng: np.random.Generator) -> Layout:
@@ -208,25 +130,18 @@ def _sample_push(rng: np.random.Generator) -> Layout:
     while True:
         start = rng.uniform(-_PUSH_AREA, _PUSH_AREA) - 0.03 * direction
         places = scatter(rng, count, first=start)
-        if all(_clear(place - start, direction) for place in places[1:]):
+        if all(clear_of_push(place - start, direction) for place in places[1:]):
             break
     cubes, props = _furnish(rng, places, num_cubes)
-    forms = ("push the {name} {direction}", "slide the {name} {direction}", "shove the {name} {direction}")
-    sentence = _sentence(rng, forms, f"{cubes[0].colour} cube", word)
-    return Layout(
-        cubes=cubes, props=props, target=0, instruction=sentence, direction=(float(direction[0]), float(direction[1]))
-    )
+    layout = _named(rng, cubes, props, 0, _PUSH_FORMS, direction=word)
+    return replace(layout, direction=(float(direction[0]), float(direction[1])))
 
 
-def _clear(offset: np.ndarray, direction: np.ndarray) -> bool:
+def clear_of_push(offset: np.ndarray, direction: np.ndarray) -> bool:
+    """Whether something lies so far (m) from what is pushed that it is in nobody's way."""
     along = float(offset @ direction)
     sideways = float(np.linalg.norm(offset - along * direction))
     return sideways > _CORRIDOR_M or not -_BEHIND_M - _CORRIDOR_M < along < _AHEAD_M + _CORRIDOR_M
-
-
-def _missing_reach(layout: Layout, state: State) -> float:
-    top = state.cube + np.array([0, 0, CUBE_HALF_M])
-    return max(0.0, float(np.linalg.norm(state.gripper - top)) - REACH_M)
 
 
 def _missing_push(layout: Layout, state: State) -> float:
@@ -244,22 +159,29 @@ def _missing_lift(layout: Layout, state: State) -> float:
 
 def _task(
     name: str, max_seconds: float, sample: Callable[[np.random.Generator], Layout],
-    missing: Callable[[Layout, State], float], *, skill: str = "", scenes: str = "",
+    missing: Callable[[Layout, State], float], forms: tuple[str, ...], unseen_forms: tuple[str, ...],
+    *, skill: str = "", scenes: str = "",
 ) -> Task:  # fmt: skip
     """A skill and scenes of its own where none are given."""
     return Task(
-        name=name, max_seconds=max_seconds, sample=sample, missing=missing, skill=skill or name, scenes=scenes or name
+        name=name, max_seconds=max_seconds, sample=sample, missing=missing, skill=skill or name, scenes=scenes or name,
+        forms=forms, unseen_forms=unseen_forms,
     )  # fmt: skip
+
+
+def _reach(name: str, sample: Callable[[np.random.Generator], Layout], scenes: str = "") -> Task:
+    return _task(name, 5.0, sample, missing_reach, _REACH_FORMS, _REACH_UNSEEN, skill="reach", scenes=scenes)
 
 
 TASKS: Mapping[str, Task] = {
     task.name: task
     for task in (
-        _task("reach", 5.0, _sample_reach, _missing_reach),
-        _task("push", 8.0, _sample_push, _missing_push),
-        _task("lift", 8.0, _sample_lift, _missing_lift),
-        _task("reach_taught", 5.0, _sample_taught, _missing_reach, skill="reach"),
-        _task("reach_seen", 5.0, _sample_seen, _missing_reach, skill="reach", scenes="reach_mixed"),
-        _task("reach_unseen", 5.0, _sample_unseen, _missing_reach, skill="reach", scenes="reach_mixed"),
+        _reach("reach", _sample_reach),
+        _task("push", 8.0, _sample_push, _missing_push, _PUSH_FORMS, _PUSH_UNSEEN),
+        _task("lift", 8.0, _sample_lift, _missing_lift, _LIFT_FORMS, _LIFT_UNSEEN),
+        _reach("reach_taught", _sample_taught),
+        _reach("reach_seen", _sample_seen, scenes="reach_mixed"),
+        _reach("reach_unseen", _sample_unseen, scenes="reach_mixed"),
+        *CHORES,
     )
 }

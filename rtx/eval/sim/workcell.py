@@ -19,8 +19,9 @@ from rtx.eval.seeds import seed_for
 from rtx.eval.sim.build import PRIMARY_CAMERA
 from rtx.eval.sim.env import SimEnv
 from rtx.eval.sim.grounding import Question, Seen, Sight, ask_all
+from rtx.eval.sim.layout import Layout, furnish, scatter
 from rtx.eval.sim.mujoco_gl import mujoco
-from rtx.eval.sim.tasks import CUBE_HALF_M, NUM_CUBES, PALETTE, Layout, furnish, scatter
+from rtx.eval.sim.objects import CUBE_HALF_M, NUM_CUBES, PALETTE
 
 _HAND_LOW_M = np.array([-0.14, -0.19, 0.04])  # from the middle of the working area, on the table
 _HAND_HIGH_M = np.array([0.14, 0.19, 0.24])
@@ -93,4 +94,4 @@ def _layout(num_cubes: tuple[int, int], rng: np.random.Generator) -> Layout:
     count = int(rng.integers(num_cubes[0], num_cubes[1] + 1))
     colours = rng.permutation(list(PALETTE))[:count].tolist()
     cubes, props = furnish(rng, scatter(rng, count + int(rng.integers(0, 2))), colours)
-    return Layout(cubes=cubes, props=props, target=0, instruction="")
+    return Layout(cubes=cubes, props=props, target=0)

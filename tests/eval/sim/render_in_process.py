@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 from rtx.eval.sim.env import SimEnv
-from rtx.eval.sim.tasks import COLOURS
+from rtx.eval.sim.objects import COLOURS
 
 
 def digest(images: dict[str, np.ndarray]) -> str:

@@ -10,9 +10,9 @@ import sys
 
 import numpy as np
 
+from rtx.eval.sim.objects import COLOURS, NUM_CUBES
 from rtx.eval.sim.questions import deal
 from rtx.eval.sim.studio import Scene, Studio
-from rtx.eval.sim.tasks import COLOURS, NUM_CUBES
 
 SIZE = 224
 

@@ -138,7 +138,7 @@ def test_success_is_remembered_and_forgotten_by_a_reset(panda):
     assert not panda.success
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [task for task in TASKS if TASKS[task].scenes == task])
 @pytest.mark.parametrize("arm", _FAST)
 def test_the_expert_succeeds_though_disturbed(arm, task):
     env = environment(arm)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rtx.eval.sim.grounding import GRID, KINDS, QUESTIONS, Question, Seen, Sight, ask, ask_all, is_right, place, way
-from rtx.eval.sim.tasks import PALETTE
+from rtx.eval.sim.objects import PALETTE
 
 
 def some_sight(rng: np.random.Generator) -> Sight:

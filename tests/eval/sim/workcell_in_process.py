@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from rtx.eval.sim.tasks import PALETTE
+from rtx.eval.sim.objects import PALETTE
 from rtx.eval.sim.workcell import Workcell
 
 SIZE = 128
