@@ -19,6 +19,7 @@ def add_doctor(verbs: Verbs) -> None:
     )
     parser.add_argument("--records", type=Path, metavar="FILE.py", help="the data set's own DatasetRecord")
     parser.add_argument("--url", metavar="ws://HOST:PORT", help="a server of this checkpoint (default: one is started here)")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="the server's token (or the variable RTX_TOKEN)")
     parser.add_argument(
         "--training", type=Path, metavar="DIR", help="the prepared set it was trained on (default: where the checkpoint says)"
     )
@@ -31,10 +32,12 @@ def _doctor(args: argparse.Namespace) -> None:
     from rtx.doctor.page import html, text
     from rtx.doctor.visit import doctor
     from rtx.files import atomic
+    from rtx.serve.auth import read_token
 
     diagnosis = doctor(
-        args.checkpoint, robot=args.robot, data=args.data, records=args.records, url=args.url, training=args.training,
-        num_episodes=args.episodes, num_frames=args.frames,
+        args.checkpoint, robot=args.robot, data=args.data, records=args.records, url=args.url,
+        token=read_token(args.token_file) if args.url else None, training=args.training, num_episodes=args.episodes,
+        num_frames=args.frames,
     )  # fmt: skip
     print(text(diagnosis), flush=True)
     if args.report is not None:

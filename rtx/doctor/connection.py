@@ -13,13 +13,13 @@ from rtx_client import Client, PolicyError
 
 
 class Connection:
-    """Raises UserError for a URL that is none, ConnectionError and TimeoutError as the client does."""
+    """Raises UserError for a URL that is none or a token that the server refuses, else what the client raises."""
 
-    def __init__(self, url: str, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = 30.0) -> None:
         try:
             # Recorded frames have their own time, in which nothing expires.
-            self._client = Client(url, timeout_s=timeout_s, clock=lambda: 0)
-        except ValueError as error:
+            self._client = Client(url, token=token, timeout_s=timeout_s, clock=lambda: 0)
+        except (ValueError, PolicyError) as error:
             raise UserError(str(error)) from error
 
     @property

@@ -102,11 +102,11 @@ def _stacked(pictures: Sequence[np.ndarray | None], contract: Contract) -> np.nd
 class Served:
     """Asks a policy server, as `robot`."""
 
-    def __init__(self, url: str, robot: str, contract: Contract) -> None:
+    def __init__(self, url: str, robot: str, contract: Contract, *, token: str | None = None) -> None:
         """Raises ConnectionError and TimeoutError as the client does."""
         self._robot, self._contract = robot, contract
         self._open = contextlib.ExitStack()
-        self._connections = [self._open.enter_context(Connection(url)) for _ in range(_CONNECTIONS)]
+        self._connections = [self._open.enter_context(Connection(url, token=token)) for _ in range(_CONNECTIONS)]
 
     @property
     def fingerprint(self) -> str:

@@ -27,6 +27,7 @@ def doctor(
     data: Path,
     records: Path | None = None,
     url: str | None = None,
+    token: str | None = None,
     training: Path | None = None,
     num_episodes: int = 40,
     num_frames: int = 400,
@@ -34,8 +35,8 @@ def doctor(
     """Examines RLDS episodes of `robot` (a name of the checkpoint's contract) against the checkpoint.
 
     `records`: a Python file with the DatasetRecord of `data`, for sets that rtx does not know. `url`: a server of that
-    checkpoint that is running already; without it one is started here. `training`: the prepared set the policy was trained on;
-    without it, where the checkpoint's configuration says it was, if it is still there.
+    checkpoint that is running already, which may ask for `token`; without it one is started here. `training`: the prepared
+    set the policy was trained on; without it, where the checkpoint's configuration says it was, if it is still there.
 
     Raises UserError and WorldError as loading does; ConnectionError as the client does.
     """
@@ -43,7 +44,7 @@ def doctor(
     episodes = load_episodes(data, _record(data, robot, records), most=num_episodes)
     trained = _trained(policy, robot, training)
     with contextlib.ExitStack() as stack:
-        served = Served(url or stack.enter_context(serving(policy)), robot, policy.contract)
+        served = Served(url or stack.enter_context(serving(policy)), robot, policy.contract, token=token)
         stack.callback(served.close)
         _check_server(served, policy)
         return examine(

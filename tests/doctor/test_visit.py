@@ -16,9 +16,11 @@ from rtx.doctor.replay import Served, observation, serving
 from rtx.doctor.suspects import NOTHING
 from rtx.errors import UserError
 from rtx.serve.rlds import RobotSet, Step, open_folder
+from rtx.serve.server import Options
 from tests.checked_html import check, reaches
 from tests.doctor.known_world import Known, contract, recording
 from tests.doctor.planted import swapped
+from tests.serve.conftest import serving as serve_in_thread
 from tests.small_policy import echo_policy
 
 ROBOT = "sim_panda"
@@ -76,6 +78,16 @@ def test_the_served_path_answers_as_the_policy_does():
     np.testing.assert_allclose(answers, here, atol=1e-5)
     assert waits.shape == (3,)
     assert np.all(waits > 0)
+
+
+def test_a_server_that_wants_a_token_is_asked_with_it():
+    policy, token = echo_policy(), "a-token-of-the-doctors-own"
+    with serve_in_thread(policy, options=Options(token=token)) as server:
+        served = Served(server.url, ROBOT, policy.contract, token=token)
+        assert served.fingerprint == policy.contract.fingerprint()
+        served.close()
+        with pytest.raises(UserError, match="token"):
+            Served(server.url, ROBOT, policy.contract)
 
 
 def test_page_and_text_say_the_same_and_need_nothing_else():
