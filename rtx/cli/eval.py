@@ -14,6 +14,7 @@ def add_eval(verbs: Verbs) -> None:
     parser.add_argument("--suite", default="quick")
     parser.add_argument("--arms", type=names, default=(), help="comma separated (default: those of the suite that it knows)")
     parser.add_argument("--tasks", type=names, default=(), help="comma separated (default: the suite's)")
+    parser.add_argument("--splits", type=names, default=(), help="comma separated (default: the suite's, where it has any)")
     parser.add_argument("--episodes", type=int, default=None, help="per arm and task (default: the suite's)")
     parser.add_argument("--out", type=Path, default=None, metavar="DIR", help="default: CHECKPOINT/eval-SUITE")
     parser.add_argument("--workers", type=int, default=2, help="simulator processes (default: %(default)s)")
@@ -33,6 +34,7 @@ def _eval(args: argparse.Namespace) -> None:
             suite=args.suite,
             arms=args.arms,
             tasks=args.tasks,
+            splits=args.splits,
             episodes_per_cell=args.episodes,
             num_workers=args.workers,
             baselines=not args.no_baselines,

@@ -72,6 +72,7 @@ def evaluate_checkpoint(
     suite: str = "quick",
     arms: Sequence[str] = (),
     tasks: Sequence[str] = (),
+    splits: Sequence[str] = (),
     episodes_per_cell: int | None = None,
     num_workers: int = 2,
     baselines: bool = True,
@@ -98,7 +99,7 @@ def evaluate_checkpoint(
             f"{checkpoint} knows no arm of suite {suite!r} ({', '.join(whole.arms)}); it was trained on "
             f"{', '.join(policy.contract.embodiments)}"
         )
-    chosen = find_suite(suite, arms=arms or known, tasks=tasks, episodes_per_cell=episodes_per_cell)
+    chosen = find_suite(suite, arms=arms or known, tasks=tasks, splits=splits, episodes_per_cell=episodes_per_cell)
     policies: dict[str, rollout.Policy] = {"trained": policy}
     with contextlib.ExitStack() as stack:
         if server is not None:

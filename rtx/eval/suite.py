@@ -93,12 +93,18 @@ def _scenes(task: str) -> str:
 
 
 _ARMS = ("sim_panda", "sim_sawyer", "sim_ur5e", "sim_iiwa", "sim_kinova3", "sim_jaco", "sim_vx300s")
+_TASKS = (
+    "reach", "push", "lift", "reach_related", "stack", "place_on", "place_on_colour", "place_in", "open_drawer", "close_drawer"
+)  # fmt: skip
+_SPLITS = ("seen", "distractors", "unseen_objects", "unseen_backgrounds", "unseen_instructions")
 SUITES: Mapping[str, Suite] = {
     suite.name: suite
     for suite in (
         Suite(name="smoke", arms=_ARMS[:2], tasks=("reach",), episodes_per_cell=2),
         Suite(name="quick", arms=_ARMS, tasks=("reach", "push"), episodes_per_cell=8),
         Suite(name="full", arms=_ARMS, tasks=("reach", "push", "lift"), episodes_per_cell=50),
+        Suite(name="cross", arms=_ARMS, tasks=_TASKS, episodes_per_cell=10),
+        Suite(name="generalisation", arms=_ARMS, tasks=_TASKS, splits=_SPLITS, episodes_per_cell=4),
     )
 }
 
