@@ -3,7 +3,8 @@
     policies x episodes(suite) = jobs --minus those in episodes.jsonl--> rollout --> episodes.jsonl, videos/*.mp4
                                                                              `--> Evaluation --> results.json, table
 
-The first policy is the one in question; the others are what it is compared with, on the same scenes.
+The first policy is the one in question; the others are what it is compared with, on the same scenes. Stopping early looks
+at whole rounds of episodes only, in their order, so that a kill or the number of workers changes nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rtx.embodiment import Embodiment
 from rtx.errors import UserError, unknown_name
 from rtx.eval import rollout
 from rtx.eval.outcome import Ledger, Outcome
@@ -23,6 +25,10 @@ from rtx.eval.suite import Suite, episodes, find_suite
 from rtx.eval.worker import environment_of
 from rtx.files import write_json
 from rtx.progress import bar
+
+LOOK_EVERY = 4
+"""Episodes of each cell between two looks at whether to stop: arms are built anew for each."""
+_MOST_FILMED = 12  # failures played again for their video
 
 __all__ = ["Evaluation", "evaluate", "evaluate_checkpoint", "load_evaluation"]
 
@@ -34,35 +40,75 @@ def evaluate(
     *,
     num_workers: int = 2,
     video_per_cell: int = 1,
+    stop_early: bool = False,
     settings: Settings = STANDARD,
     make_environment: MakeEnvironment | None = None,
 ) -> Evaluation:
     """Plays what is not yet in `out/episodes.jsonl`, then writes `out/results.json`.
 
-    `video_per_cell` episodes of each arm and task are recorded for the first policy, and the very first episode for the
-    others. May be killed at any time and called again. Raises UserError if a policy does not know an arm of the suite,
-    WorldError if the simulator keeps dying.
+    `video_per_cell` episodes of each cell are recorded for the first policy, and the very first episode for the others; of
+    cells where nothing recorded failed, one failure is played again for its video. With `stop_early` it looks after every
+    `LOOK_EVERY` episodes of all cells whether the first policy is shown to differ from each other one, and then stops.
+    May be killed at any time and called again. Raises UserError if a policy does not know an arm of the suite, WorldError if
+    the simulator keeps dying.
     """
     _check(policies, suite, num_workers)
+    if stop_early and len(policies) < 2:
+        raise UserError("stopping early needs something to compare with; leave the baselines in")
     jobs = _jobs(policies, suite, settings, out / "videos", video_per_cell)
     with Ledger(out / "episodes.jsonl") as ledger:
-        todo = {job.key: job for job in jobs if not _is_done(job, ledger)}
-        with bar(f"evaluate {suite.name}", len(jobs), done=len(jobs) - len(todo)) as advance:
+        sitting = _Sitting(policies, suite, ledger, settings, num_workers, make_environment or environment_of(suite))
+        for part in _looks(suite, LOOK_EVERY if stop_early else suite.episodes_per_cell):
+            kept = [job for job in jobs if job.episode.index < part.episodes_per_cell]
+            sitting.play(kept)
+            evaluation = sitting.evaluation(kept, part, planned=suite.episodes_per_cell if stop_early else None)
+            if stop_early and all(evaluation.compare(other).verdict != "no difference shown" for other in evaluation.others):
+                break
+        if video_per_cell and (failures := _worth_filming(kept, evaluation)):
+            sitting.play(failures)
+            evaluation = sitting.evaluation(kept, evaluation.suite, planned=evaluation.planned)
+    write_json(out / "results.json", evaluation.to_json())
+    return evaluation
+
+
+@dataclass(frozen=True)
+class _Sitting:
+    """What stays the same while jobs are played, and the ledger they go to."""
+
+    policies: Mapping[str, rollout.Policy]
+    suite: Suite
+    ledger: Ledger
+    settings: Settings
+    num_workers: int
+    make_environment: MakeEnvironment
+
+    def play(self, jobs: Sequence[Job]) -> None:
+        """Those of them that have not been played yet."""
+        todo = {job.key: job for job in jobs if not _is_done(job, self.ledger)}
+        with bar(f"evaluate {self.suite.name}", len(jobs), done=len(jobs) - len(todo)) as advance:
 
             def on_done(outcome: Outcome) -> None:
-                ledger.append(outcome)
+                self.ledger.append(outcome)
                 advance(note=f"{outcome.policy} {outcome.episode} {'solved' if outcome.success else 'not solved'}")
 
             rollout.run(
-                list(todo.values()), policies, num_workers=num_workers, on_done=on_done,
-                make_environment=make_environment or environment_of(suite),
+                list(todo.values()), self.policies, num_workers=self.num_workers, on_done=on_done,
+                make_environment=self.make_environment,
             )  # fmt: skip
-        in_order = sorted(jobs, key=lambda job: list(policies).index(job.policy))
-        outcomes = tuple(replace(ledger.outcomes[job.key], policy=job.policy) for job in in_order)
-    fingerprints = {name: policy.fingerprint for name, policy in policies.items()}
-    evaluation = Evaluation(suite=suite, settings=settings, policies=fingerprints, outcomes=outcomes, out=out)
-    write_json(out / "results.json", evaluation.to_json())
-    return evaluation
+
+    def evaluation(self, jobs: Sequence[Job], suite: Suite, *, planned: int | None) -> Evaluation:
+        in_order = sorted(jobs, key=lambda job: list(self.policies).index(job.policy))
+        return Evaluation(
+            suite=suite, settings=self.settings, out=self.ledger.path.parent, planned=planned,
+            policies={name: policy.fingerprint for name, policy in self.policies.items()},
+            outcomes=tuple(replace(self.ledger.outcomes[job.key], policy=job.policy) for job in in_order),
+        )  # fmt: skip
+
+
+def _looks(suite: Suite, every: int) -> list[Suite]:
+    """The suite with the first `every` episodes of each cell, with twice as many, and so on to all of them."""
+    counts = [*range(every, suite.episodes_per_cell, every), suite.episodes_per_cell]
+    return [replace(suite, episodes_per_cell=count) for count in counts]
 
 
 def evaluate_checkpoint(
@@ -77,23 +123,28 @@ def evaluate_checkpoint(
     num_workers: int = 2,
     baselines: bool = True,
     server: str | None = None,
+    robot: Embodiment | None = None,
     settings: Settings = STANDARD,
     make_environment: MakeEnvironment | None = None,
 ) -> str:
     """`rtx eval`: a checkpoint against random and untrained on a named suite; writes `out/report.html`, returns what to print.
 
     Without `arms` the suite is narrowed to those the checkpoint knows. With `server`, the URL of a policy server with the same
-    checkpoint, what is behind it plays too, on the same seeds, in place of the baselines.
+    checkpoint, what is behind it plays too, on the same seeds, in place of the baselines. `robot`: a user's own, played alone,
+    on the simulated arm that is like it; the policy's robots that are no simulated arms find theirs by themselves.
     """
     from rtx.eval.baselines import RandomPolicy, untrained
     from rtx.eval.report import write_report
     from rtx.eval.served import ServedPolicy, same_outcomes
+    from rtx.eval.stand_in import AsRobots, Renamed, players
     from rtx.serve.auth import read_token
     from rtx.serve.policy import load_policy
 
     whole = find_suite(suite)
     policy = load_policy(checkpoint)
-    known = tuple(arm for arm in whole.arms if arm in policy.contract.embodiments)
+    in_sim = whole.environment == "sim"
+    playing, names, robots = players(policy.contract, robot) if in_sim else (tuple(policy.contract.embodiments), {}, {})
+    known = tuple(arm for arm in whole.arms if arm in playing)
     if not known:
         raise UserError(
             f"{checkpoint} knows no arm of suite {suite!r} ({', '.join(whole.arms)}); it was trained on "
@@ -108,6 +159,10 @@ def evaluate_checkpoint(
             policies = {"served": served} | policies
         elif baselines:
             policies |= {"untrained": untrained(policy), "random": RandomPolicy(policy.contract)}
+        if names:
+            policies = {name: Renamed(one, names) for name, one in policies.items()}
+        if robots:
+            make_environment = AsRobots(make_environment or environment_of(chosen), robots)
         evaluation = evaluate(
             policies, chosen, out, num_workers=num_workers, settings=settings, make_environment=make_environment
         )
@@ -163,6 +218,21 @@ def _jobs(
             recorded = episode.index < video_per_cell if name == main else number == 0 and video_per_cell > 0
             jobs.append(replace(job, video=videos / _video_name(job)) if recorded else job)
     return jobs
+
+
+def _worth_filming(jobs: Sequence[Job], evaluation: Evaluation) -> list[Job]:
+    """Of each cell of which no failure was recorded, the first policy's first failure, to be played once more."""
+    failed = {outcome.key: outcome for outcome in evaluation.select(evaluation.main) if not outcome.success}
+    shown, chosen = {_cell(job) for job in jobs if job.key in failed and job.video is not None}, list[Job]()
+    for job in jobs:
+        if job.key in failed and job.policy == evaluation.main and _cell(job) not in shown and len(chosen) < _MOST_FILMED:
+            shown.add(_cell(job))
+            chosen.append(replace(job, video=evaluation.videos / _video_name(job)))
+    return chosen
+
+
+def _cell(job: Job) -> tuple[str, str]:
+    return job.episode.arm, job.episode.scene
 
 
 def _video_name(job: Job) -> str:

@@ -169,6 +169,7 @@ class Pilot:
             )
         self._period_ns = round(1e9 / hz)
         self.now_ns = 0
+        self.executed: np.ndarray | None = None  # the last action, canonical, as it left the filter
 
     @property
     def refusals(self) -> Mapping[str, int]:
@@ -189,6 +190,7 @@ class Pilot:
                 now_ns=self.now_ns,
             ).action
         self.now_ns += self._period_ns
+        self.executed = action
         return self._env.step(self.adapter.to_native(action, proprio_native=frame.proprio), render=render)
 
     def _measured(self, frame: Frame) -> dict[str, np.ndarray]:
@@ -207,11 +209,12 @@ class Pilot:
 
 @runtime_checkable
 class Recorder(Protocol):
-    def add(self, env: Environment, frame: Frame, *, step: int, seconds: float) -> None: ...
+    def add(self, env: Environment, frame: Frame, *, action: np.ndarray | None, step: int, seconds: float) -> None:
+        """`frame` came of `action` (canonical `[a]`, as executed); None at the start."""
 
 
 class NoRecorder:
-    def add(self, env: Environment, frame: Frame, *, step: int, seconds: float) -> None:
+    def add(self, env: Environment, frame: Frame, *, action: np.ndarray | None, step: int, seconds: float) -> None:
         pass
 
 
@@ -219,9 +222,12 @@ def play(env: Environment, job: Job, ask: Callable[[Observation], ActionChunk]) 
     """Plays one episode in receding horizon: `settings.replan` actions of each answer, then a new question."""
     if job.video is None:
         return _play(env, job, ask, NoRecorder(), recording=False)
+    from rtx.eval.traces import Traces
     from rtx.eval.video import EpisodeVideo
 
-    with EpisodeVideo.open(job.video, hz=env.embodiment.control_hz) as recorder:
+    hz = env.embodiment.control_hz
+    traces = Traces(Adapter(env.embodiment, job.layout).layout.action.fields, max_steps=round(job.max_seconds * hz))
+    with EpisodeVideo.open(job.video, hz=hz, traces=traces) as recorder:
         return _play(env, job, ask, recorder, recording=True)
 
 
@@ -233,7 +239,7 @@ def _play(
     pilot = Pilot(env, frame, safety=job.settings.safety, layout=job.layout)
     memory = Memory(job, pilot.adapter)
     memory.add(frame)
-    recorder.add(env, frame, step=0, seconds=0.0)
+    recorder.add(env, frame, action=None, step=0, seconds=0.0)
     hz, step, calls = env.embodiment.control_hz, 0, 0
     max_steps = max(1, round(job.max_seconds * hz))
     while step < max_steps and not env.success:
@@ -245,7 +251,7 @@ def _play(
             frame = pilot.step(chunk, k, frame, render=recording or todo - k <= job.history)
             step += 1
             memory.add(frame)
-            recorder.add(env, frame, step=step, seconds=step / hz)
+            recorder.add(env, frame, action=pilot.executed, step=step, seconds=step / hz)
             if env.success:
                 break
     return Outcome(

@@ -1,6 +1,6 @@
 """The report: ONE HTML file that needs nothing else, to be opened from a disk, mailed or kept beside a checkpoint.
 
-    headline | plots | per robot | per task | videos | training | data | how it was made
+    headline | plots | by robot, task, split | episodes | language, questions | training | data | how it was made
 
 Styles, plots (SVG) and videos (base64) are inside, there is no script, and its own content security policy forbids the
 network. Whatever comes from outside (names, instructions, paths) is escaped.
@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtx import plots
-from rtx.eval import video
-from rtx.eval.comparison import Comparison
-from rtx.eval.outcome import Outcome
-from rtx.eval.plots import success_plot
+from rtx.eval.films import films_section
+from rtx.eval.rate_tables import NOTE, TITLES, group_section, percent, plots_section, verdict
 from rtx.eval.results import Evaluation
 from rtx.eval.statistics import Rate
 from rtx.files import atomic
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from rtx.data.prepared import PreparedSet
     from rtx.embodiment import ActionField, Embodiment
 
-MAX_VIDEO_BYTES = 12_000_000  # of all of them together: the file stays under 20 MB
-
 
 def write_report(
     out: Path,
@@ -42,25 +38,27 @@ def write_report(
     sets: Sequence[PreparedSet] = (),
     stage_seconds: Mapping[str, float] | None = None,
     facts: Mapping[str, str] | None = None,
+    sections: Sequence[str] = (),
     title: str = "",
 ) -> Path:
     """Writes the report to the file `out` and returns it.
 
     `training_metrics`: the run's metrics.jsonl. `sets`: what the policy was trained on. `stage_seconds`: wall time by
-    stage. `facts`: further lines of "how it was made".
+    stage. `facts`: further lines of "how it was made". `sections`: further ones, finished HTML, after the episodes.
     """
-    sections = [
+    body = [
         _headline(evaluation, title or f"Evaluation on suite {evaluation.suite.name}"),
-        _success(evaluation),
-        _by_arm(evaluation),
-        _by_task(evaluation),
-        _videos(evaluation),
+        plots_section(evaluation),
+        *(group_section(evaluation, by) for by in TITLES),
+        f"<p class='note'>{NOTE}</p>",
+        films_section(evaluation),
+        *sections,
         _training(training_metrics) if training_metrics else "",
         _data(sets) if sets else "",
         _made(evaluation, stage_seconds or {}, facts or {}),
     ]
     with atomic(out) as file:
-        file.write(page(title or evaluation.suite.name, sections).encode())
+        file.write(page(title or evaluation.suite.name, body).encode())
     return out
 
 
@@ -75,14 +73,17 @@ def _headline(evaluation: Evaluation, title: str) -> str:
     )
     tiles = "".join(_tile(name, evaluation.rate(name), i) for i, name in enumerate(evaluation.policies))
     claims = "".join(f"<p>{_claim(evaluation, other)}</p>" for other in evaluation.others)
-    return f"<h1>{escape(title)}</h1><p class='dim'>{about}</p><div class='tiles'>{tiles}</div>{claims}"
+    middles = "; ".join(f"{escape(name)} {evaluation.middle(name)}" for name in evaluation.policies)
+    middle = f"<p class='dim'>Interquartile mean over cells (a robot's task each): {middles}</p>"
+    start = f"<h1>{escape(title)}</h1><p class='dim'>{about}</p><div class='tiles'>{tiles}</div>"
+    return f"{start}{claims}{middle}{_stopped(evaluation)}"
 
 
 def _tile(name: str, rate: Rate, lane: int) -> str:
-    interval = f"95 % interval {_percent(rate.interval.low)} to {_percent(rate.interval.high)} %"
+    interval = f"95 % interval {percent(rate.interval.low)} to {percent(rate.interval.high)} %"
     return (
         f"<div class='tile {plots.series(lane)}'><span class='name'>{escape(name)}</span>"
-        f"<div class='number'>{_percent(rate.value)} %</div>"
+        f"<div class='number'>{percent(rate.value)} %</div>"
         f"<span class='dim'>{rate.successes} of {rate.trials} episodes solved<br>{interval}</span></div>"
     )
 
@@ -90,100 +91,28 @@ def _tile(name: str, rate: Rate, lane: int) -> str:
 def _claim(evaluation: Evaluation, other: str) -> str:
     """What may be said of the policy in question against `other`, and why."""
     whole = evaluation.compare(other)
-    arms = [evaluation.compare(other, arm=arm).verdict for arm in evaluation.suite.arms]
+    arms = [comparison.verdict for comparison in evaluation.compare_each(other, "arm").values()]
     return (
-        f"<b>{escape(evaluation.main)} against {escape(other)}: {_verdict(whole)}</b> over all episodes "
+        f"<b>{escape(evaluation.main)} against {escape(other)}: {verdict(whole)}</b> over all episodes "
         f"<span class='dim'>({escape(whole.reason)})</span>; better on {arms.count('better')} of {len(arms)} robots "
         "taken one by one" + (f", worse on {arms.count('worse')}" if "worse" in arms else "") + "."
     )
 
 
-# rates
-
-
-def _success(evaluation: Evaluation) -> str:
-    names = list(evaluation.policies)
-    by_arm = {arm: [evaluation.rate(name, arm=arm) for name in names] for arm in evaluation.suite.arms}
-    by_task = {task: [evaluation.rate(name, task=task) for name in names] for task in evaluation.suite.tasks}
-    figures = "".join(
-        f"<figure><figcaption>{caption}</figcaption>{plots.legend(names)}{success_plot(rates)}</figure>"
-        for caption, rates in (
-            ("Success by robot, with 95 % intervals", by_arm),
-            ("Success by task, with 95 % intervals", by_task),
-        )
-    )
-    return f"<h2>Success</h2><div class='plots'>{figures}</div>"
-
-
-def _by_arm(evaluation: Evaluation) -> str:
-    rows = [_rate_row(evaluation, arm, arm=arm) for arm in evaluation.suite.arms]
-    table = html_table(_rate_head(evaluation, "robot"), rows, last=_rate_row(evaluation, "all robots"))
-    note = (
-        "Intervals are Wilson's, 95 %. A verdict other than <i>no difference shown</i> needs both: intervals that do not "
-        "overlap and an exact McNemar test on the same scenes with p below 0.05."
-    )
-    return f"<h2>By robot</h2>{table}<p class='note'>{note}</p>"
-
-
-def _by_task(evaluation: Evaluation) -> str:
-    rows = [_rate_row(evaluation, task, task=task) for task in evaluation.suite.tasks]
-    return f"<h2>By task</h2>{html_table(_rate_head(evaluation, 'task'), rows)}"
-
-
-def _rate_head(evaluation: Evaluation, what: str) -> list[str]:
-    return [what, *evaluation.policies, *(f"{evaluation.main} against {other}" for other in evaluation.others)]
-
-
-def _rate_row(evaluation: Evaluation, name: str, *, arm: str | None = None, task: str | None = None) -> list[str]:
-    rates = [_rate_cell(evaluation.rate(policy, arm=arm, task=task)) for policy in evaluation.policies]
-    comparisons = [evaluation.compare(other, arm=arm, task=task) for other in evaluation.others]
-    cells = [Cell(f"<td title='{escape(comparison.reason)}'>{_verdict(comparison)}</td>") for comparison in comparisons]
-    return [name, *rates, *cells]
-
-
-def _rate_cell(rate: Rate) -> Cell:
-    interval = f"{_percent(rate.interval.low)} to {_percent(rate.interval.high)} %, {rate.successes}/{rate.trials}"
-    return Cell(f"<td class='rate'>{_percent(rate.value)} %<small>{interval}</small></td>")
-
-
-def _verdict(comparison: Comparison) -> str:
-    kind = comparison.verdict if comparison.verdict in ("better", "worse") else "same"
-    return f"<span class='{kind}'>{comparison.verdict}</span>"
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.0f}"
-
-
-# videos
-
-
-def _videos(evaluation: Evaluation) -> str:
-    """Failures first: they teach more. The baselines' come last."""
-    recorded = [outcome for outcome in evaluation.outcomes if outcome.video and (evaluation.videos / outcome.video).exists()]
-    recorded.sort(key=lambda outcome: (list(evaluation.policies).index(outcome.policy), outcome.success))
-    cards, left = [], MAX_VIDEO_BYTES
-    for outcome in recorded:
-        path = evaluation.videos / str(outcome.video)
-        if path.stat().st_size <= left:
-            left -= path.stat().st_size
-            cards.append(_video_card(outcome, video.data_url(path)))
-    if not recorded:
+def _stopped(evaluation: Evaluation) -> str:
+    """That the number of episodes was not fixed in advance, and what of the page that touches."""
+    if evaluation.planned is None:
         return ""
-    rest = f" {len(recorded) - len(cards)} more are in the folder of videos." if len(cards) < len(recorded) else ""
-    note = (
-        f"Failures first, baselines last; at the robot's own speed. Left: a view for people. Right: what the policy sees.{rest}"
+    done = evaluation.suite.episodes_per_cell
+    how = (
+        f"Stopped early, after {done} of {evaluation.planned}"
+        if evaluation.stopped_early
+        else f"All {done} played: no early stop"
     )
-    return f"<h2>Videos</h2><p class='note'>{note}</p><div class='videos'>{''.join(cards)}</div>"
-
-
-def _video_card(outcome: Outcome, url: str) -> str:
-    mark = "<span class='mark better'>solved</span>" if outcome.success else "<span class='mark worse'>not solved</span>"
-    missing = f", {100 * outcome.final_distance_m:.0f} cm to go" if outcome.final_distance_m and not outcome.success else ""
-    what = f"{escape(outcome.policy)}, {escape(outcome.arm)}, {escape(outcome.task)}, {outcome.seconds:.1f} s{missing}"
     return (
-        f"<div class='video'><video controls muted loop playsinline preload='metadata' src='{url}'></video>"
-        f"<div>{mark}<b>{escape(outcome.instruction)}</b><span class='dim'>{what}</span></div></div>"
+        f"<p class='note'>{how} episodes of each cell. Verdicts are by a test that holds at whatever moment one stops (an e "
+        "value on the pairs that differ, in place of McNemar's). Intervals are those of a number fixed in advance: a rate at "
+        "which one stopped tends to flatter the difference.</p>"
     )
 
 

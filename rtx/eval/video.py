@@ -7,6 +7,8 @@
     +---------------------------+-----------+
     | instruction                 step  time|
     +---------------------------------------+
+    | actions so far (rtx.eval.traces)      |
+    +---------------------------------------+
 
 yuv420p and "faststart" are what browsers need; the rate is capped, so that length bounds the size.
 """
@@ -27,10 +29,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rtx.errors import UserError
 from rtx.eval.play import Environment, Frame
+from rtx.eval.traces import HEIGHT_PX, Traces
 from rtx.files import atomic
 
 VIEW_PX, EYE_PX, STRIP_PX = 320, 160, 48
-SIZE = (VIEW_PX + EYE_PX, VIEW_PX + STRIP_PX)  # width, height; even, as yuv420p wants
+SIZE = (VIEW_PX + EYE_PX, VIEW_PX + STRIP_PX + HEIGHT_PX)  # width, height; even, as yuv420p wants
 MAX_BITS_PER_S = 160_000  # 300 kB for 15 s; typical episodes need a third
 _HOLD_S = 1.0  # the last frame stays, so that the verdict can be read
 _INK, _PAPER, _GOOD, _BAD, _DIM = "#f4f4f5", "#18181b", "#4ade80", "#f87171", "#a1a1aa"
@@ -44,44 +47,47 @@ class _Moment:
     status: str
     success: bool
 
-    def picture(self, verdict: str) -> np.ndarray:
-        return compose(self.view, self.eyes, title=self.title, status=self.status, verdict=verdict)
+    def picture(self, verdict: str, traces: Traces | None) -> np.ndarray:
+        return compose(self.view, self.eyes, title=self.title, status=self.status, verdict=verdict, traces=traces)
 
 
 class EpisodeVideo:
     """Records one episode frame by frame, in real robot time. Use `open`."""
 
-    def __init__(self, container: Any, stream: Any, hz: float) -> None:
-        self._container, self._stream, self._hz = container, stream, hz
+    def __init__(self, container: Any, stream: Any, hz: float, traces: Traces) -> None:
+        self._container, self._stream, self._hz, self._traces = container, stream, hz, traces
         self._last: _Moment | None = None
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, path: Path, *, hz: float) -> Iterator[EpisodeVideo]:
+    def open(cls, path: Path, *, hz: float, traces: Traces) -> Iterator[EpisodeVideo]:
         """The file appears when the block ends well, with the verdict on its last second."""
         with encoder(path, hz=hz) as (container, stream):
-            video = cls(container, stream, hz)
+            video = cls(container, stream, hz, traces)
             yield video
             video._finish()
 
-    def add(self, env: Environment, frame: Frame, *, step: int, seconds: float) -> None:
+    def add(self, env: Environment, frame: Frame, *, action: np.ndarray | None, step: int, seconds: float) -> None:
         """`frame` must hold pictures; the view for people is rendered here."""
+        if action is not None:
+            self._traces.add(action)
         eyes = tuple(frame.images[role] for role in sorted(frame.images))[:2]
         self._last = _Moment(
             env.render_view(VIEW_PX), eyes, env.instruction, f"step {step}  {seconds:.1f} s", bool(env.success)
         )
-        encode(self._container, self._stream, self._last.picture("solved" if self._last.success else ""))
+        encode(self._container, self._stream, self._last.picture("solved" if self._last.success else "", self._traces))
 
     def _finish(self) -> None:
         if self._last is not None:
-            picture = self._last.picture("solved" if self._last.success else "not solved")
+            picture = self._last.picture("solved" if self._last.success else "not solved", self._traces)
             for _ in range(max(1, round(_HOLD_S * self._hz))):
                 encode(self._container, self._stream, picture)
 
 
 def compose(
-    view: UInt8[np.ndarray, "h w 3"], eyes: Sequence[np.ndarray], *, title: str, status: str, verdict: str = ""
-) -> UInt8[np.ndarray, "h2 w2 3"]:
+    view: UInt8[np.ndarray, "h w 3"], eyes: Sequence[np.ndarray], *, title: str, status: str, verdict: str = "",
+    traces: Traces | None = None,
+) -> UInt8[np.ndarray, "h2 w2 3"]:  # fmt: skip
     """One video frame: `view` large, up to two smaller pictures beside it, the text below. RGB, always of `SIZE`."""
     canvas = Image.new("RGB", SIZE, _PAPER)
     canvas.paste(_fitted(view, VIEW_PX), (0, 0))
@@ -93,6 +99,8 @@ def compose(
     draw.text((8, top + 27), status, font=_font(13), fill=_DIM)
     if verdict:
         draw.text((width - 8, top + 26), verdict, font=_font(14), fill=_GOOD if verdict == "solved" else _BAD, anchor="ra")
+    if traces is not None:
+        traces.draw(draw, left=0, top=VIEW_PX + STRIP_PX, width=width, font=_font(11))
     return np.asarray(canvas)
 
 

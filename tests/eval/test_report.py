@@ -7,9 +7,11 @@ import json
 import re
 
 import av
+import numpy as np
 import pytest
+from PIL import Image
 
-from rtx.eval import report
+from rtx.eval import films, report
 from rtx.eval.evaluate import evaluate
 from rtx.eval.plots import success_plot
 from rtx.eval.statistics import Rate
@@ -72,8 +74,24 @@ def test_failures_come_first_and_baselines_last(page):
     assert [policy for _, policy in marks] == ["trained &lt;1&gt;"] * 2 + ["random"]
 
 
+def test_every_film_has_a_strip_from_its_first_frame_to_its_last(page, evaluation):
+    strips = [attributes["src"] for tag, attributes in check(page).tags if tag == "img"]
+    assert len(strips) == sum(outcome.video is not None for outcome in evaluation.outcomes)
+    picture = np.array(Image.open(io.BytesIO(base64.b64decode(strips[0].removeprefix("data:image/jpeg;base64,")))))
+    assert picture.shape == (100, 600, 3)
+    assert picture[50, 550].mean() > picture[50, 50].mean() + 20  # the point robot's view brightens step by step
+
+
+def test_where_no_video_has_room_the_strips_are_shown(evaluation, tmp_path, monkeypatch):
+    monkeypatch.setattr(films, "_STRIP_RESERVE", films.MAX_BYTES)
+    text = report.write_report(tmp_path / "r.html", evaluation=evaluation).read_text()
+    assert "<video" not in text
+    assert text.count("<img") == 3
+    assert "in the folder of videos" not in text
+
+
 def test_too_many_videos_are_left_in_their_folder_and_counted(evaluation, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "MAX_VIDEO_BYTES", 1)
+    monkeypatch.setattr(films, "MAX_BYTES", 1)
     text = report.write_report(tmp_path / "r.html", evaluation=evaluation).read_text()
     assert "<video" not in text
     assert "3 more are in the folder of videos" in text
