@@ -20,6 +20,7 @@ from rtx.cli.data import add_data
 from rtx.cli.doctor import add_doctor
 from rtx.cli.drive import add_drive
 from rtx.cli.eval import add_eval
+from rtx.cli.finetune import add_finetune
 from rtx.cli.plan import add_plan
 from rtx.cli.report import add_report
 from rtx.cli.robots import add_robots
@@ -89,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_reproduce(verbs)
     add_data(verbs.add_parser("data", help="data sets: list, prepare, look at, record, bring in"))
     _add_train(verbs)
+    add_finetune(verbs)
     add_report(verbs)
     add_plan(verbs)
     add_eval(verbs)

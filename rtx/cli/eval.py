@@ -12,6 +12,7 @@ def add_eval(verbs: Verbs) -> None:
     parser = verb(verbs, "eval", _eval, "play a suite with a checkpoint and with baselines on the same seeds; resumable")
     parser.add_argument("checkpoint", type=Path, help="run folder or checkpoint")
     parser.add_argument("--suite", default="quick")
+    parser.add_argument("--robot", default="", metavar="R", help="your my_robot.py, on the simulated arm that is like it")
     parser.add_argument("--arms", type=names, default=(), help="comma separated (default: those of the suite that it knows)")
     parser.add_argument("--tasks", type=names, default=(), help="comma separated (default: the suite's)")
     parser.add_argument("--splits", type=names, default=(), help="comma separated (default: the suite's, where it has any)")
@@ -26,6 +27,7 @@ def add_eval(verbs: Verbs) -> None:
 
 def _eval(args: argparse.Namespace) -> None:
     from rtx.eval.evaluate import evaluate_checkpoint
+    from rtx.robots import catalogue
 
     print(
         evaluate_checkpoint(
@@ -39,5 +41,6 @@ def _eval(args: argparse.Namespace) -> None:
             num_workers=args.workers,
             baselines=not args.no_baselines,
             server=args.server,
+            robot=catalogue.find(args.robot) if args.robot else None,
         )
     )

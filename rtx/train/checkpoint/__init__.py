@@ -29,7 +29,15 @@ The instants of a save and of a restore, by the function one is in, and what a k
 """
 
 from rtx.train.checkpoint.describe import info_text, verify_text
-from rtx.train.checkpoint.reading import Checkpoint, Restored, open_checkpoint, read_contract, read_tokenizer, restore
+from rtx.train.checkpoint.reading import (
+    Checkpoint,
+    Restored,
+    open_checkpoint,
+    read_contract,
+    read_side_files,
+    read_tokenizer,
+    restore,
+)
 from rtx.train.checkpoint.retention import sweep
 from rtx.train.checkpoint.side import SideFiles
 from rtx.train.checkpoint.sound import FORMAT, newest_sound, steps, verify
@@ -46,6 +54,7 @@ __all__ = [
     "newest_sound",
     "open_checkpoint",
     "read_contract",
+    "read_side_files",
     "read_tokenizer",
     "restore",
     "save",

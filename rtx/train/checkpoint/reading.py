@@ -100,6 +100,11 @@ def read_tokenizer(path: Path | str) -> dict[str, Any]:
     return data
 
 
+def read_side_files(path: Path | str) -> SideFiles:
+    """What lies beside the arrays of a run's newest sound checkpoint, or of one checkpoint. Errors as `open_checkpoint`."""
+    return read_side(_locate(Path(path), None))
+
+
 def read_contract(path: Path | str) -> Contract:
     """The contract of a run folder's newest sound checkpoint, or of one checkpoint folder. Errors as `open_checkpoint`."""
     contract: Contract = from_json(Contract, read_json(_locate(Path(path), None) / "contract.json"), "contract")
