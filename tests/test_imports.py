@@ -43,14 +43,15 @@ ROOMS: dict[str, set[str]] = {
     "train": BASE | {"data", "models"},
     "serve": BASE | {"models", "robots", "train.checkpoint", "data.protobuf", "data.tfrecord"},
     "eval": BASE | {"serve", "robots", "data", "control"},
-    "control": BASE | {"robots", "drivers.driver"},
+    "control": BASE | {"robots", "drivers.driver", "serve.rlds"},
     "doctor": BASE | {"data", "robots", "serve", "drivers", "control"},
     "drivers": BASE | {"robots", "eval.sim"},
     "plan": BASE | {"data", "models", "train"},
     "reproduce": BASE | {"data", "models", "train", "serve", "eval", "robots"},
+    "finetune": BASE | {"data", "models", "train", "robots", "plan"},
     "quickstart": BASE | {"data", "models", "train", "serve", "eval", "robots", "reproduce.stages"},
     "cli": BASE
-    | {"data", "models", "train", "serve", "eval", "robots", "quickstart", "reproduce", "plan"}
+    | {"data", "models", "train", "serve", "eval", "robots", "quickstart", "reproduce", "plan", "finetune"}
     | {"control", "drivers", "doctor"},
     "__init__": BASE | {"serve"},
 }
