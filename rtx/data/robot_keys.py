@@ -33,8 +33,8 @@ class DataKeys:
     name and width. `channel_order` of the stored pictures; "" is that of the robot's cameras.
     """
 
-    action: tuple[str, ...] = ()
-    state: tuple[str, ...] = ()
+    action: Sequence[str] = ()
+    state: Sequence[str] = ()
     images: Mapping[str, str] = field(default_factory=dict)
     instruction: str = ""
     channel_order: Literal["", "rgb", "bgr"] = ""

@@ -50,9 +50,13 @@ class EpisodeSet:
     def paths(self) -> dict[str, tuple[str, ...]]:
         """Key -> where it lies under `steps/`. Raises UserError for two keys that become one."""
         actions = action_keys(self.keys, list(self.columns))
-        found: dict[str, tuple[str, ...]] = {key: _path(key, actions) for key in self.columns}
+        short = {key: _path(key, actions, short=True) for key in self.columns}
+        found = {
+            key: path if list(short.values()).count(path) == 1 else _path(key, actions, short=False)
+            for key, path in short.items()
+        }
         for key, path in found.items():
-            if others := [other for other in found if other != key and found[other][: len(path)] == path]:
+            if others := [other for other in found if other != key and found[other] == path]:
                 raise UserError(f"{self.root}: the keys {key!r} and {others[0]!r} both become {'/'.join(path)}; rename one")
         return found
 
@@ -151,11 +155,13 @@ def _plain_name(root: Path) -> str:
     return root.name.removesuffix(".zip").rpartition(".")[0] or root.name
 
 
-def _path(key: str, actions: Sequence[str]) -> tuple[str, ...]:
+def _path(key: str, actions: Sequence[str], *, short: bool) -> tuple[str, ...]:
+    """observations/images/cam_high --> observation/cam_high; what lies deeper is joined by underscores."""
     parts = [identifier(part) for part in key.split("/")]
     if key in actions:
-        return ("action",) if len(actions) == 1 else ("action", parts[-1])
-    return ("observation", *(parts[1:] if parts[0] in _OBSERVATIONS and len(parts) > 1 else parts))
+        return ("action",) if len(actions) == 1 else ("action", parts[-1] if short else "_".join(parts))
+    inner = parts[1:] if parts[0] in _OBSERVATIONS and len(parts) > 1 else parts
+    return ("observation", "_".join(inner[1:] if short and inner[0] == "images" and len(inner) > 1 else inner))
 
 
 def _shared(episodes: Sequence[EpisodeAt], keys: DataKeys) -> tuple[dict[str, Column], dict[str, str]]:
