@@ -171,7 +171,9 @@ def _add_write(writing: Verbs) -> None:
     sim = verb(writing, "sim", _write_sim, "record scripted experts on simulated arms as RLDS; resumable")
     sim.add_argument("out", type=Path, help="folder of the data sets")
     sim.add_argument("--arms", type=names, default=(), help="comma separated (default: all seven)")
-    sim.add_argument("--tasks", type=names, default=("reach", "push", "lift"), help="comma separated (default: reach,push,lift)")
+    sim.add_argument(
+        "--tasks", type=names, default=("reach", "push", "lift"), help="comma separated (default: reach,push,lift)"
+    )
     sim.add_argument("--episodes", type=int, default=50, help="per arm (default: %(default)s)")
     sim.add_argument("--seed", type=int, default=0)
     sim.add_argument("--workers", type=int, default=2, help="simulator processes (default: %(default)s)")
