@@ -30,6 +30,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -82,7 +83,7 @@ class Instant:
     def __init__(self, inner: Policy) -> None:
         self._inner = inner
         self.contract, self.name, self.fingerprint = inner.contract, "instant", "0"
-        self.check, self.session = inner.check, inner.session
+        self.check, self.session, self.continuation = inner.check, inner.session, inner.continuation
 
     def warm_up(self, batch_sizes: Sequence[int]) -> float:
         return 0.0
@@ -94,7 +95,9 @@ class Instant:
             actions=np.zeros((1, 8), np.float32), names=names, control_hz=HZ, stamp_ns=stamp, valid_until_ns=stamp + 10**8
         )
 
-    def act_batch(self, observations: Sequence[Observation], robots: Sequence[str]) -> list[ActionChunk]:
+    def act_batch(
+        self, observations: Sequence[Observation], robots: Sequence[str], sessions: Sequence[Any] = ()
+    ) -> list[ActionChunk]:
         return [self.act(each, robot=robot) for each, robot in zip(observations, robots, strict=True)]
 
 

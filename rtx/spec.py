@@ -36,6 +36,9 @@ class Observation:
 
     `images[role]` is uint8 RGB `[t, h, w, 3]`; `image_mask[role]` bool `[t]`, True = a real frame.
     `proprio` float32 `[t, p]` in `CANONICAL_PROPRIO` (raw units). `stamp_ns` is the monotonic time of the newest frame.
+
+    `committed` float32 `[m, a]`: the actions from the stamp on, physical units, that will be executed whatever the answer is;
+    `planned` `[n, a]`: those that were to follow them. For policies that let their answers go on from there.
     """
 
     images: Mapping[str, np.ndarray]
@@ -43,6 +46,8 @@ class Observation:
     proprio: np.ndarray
     instruction: str
     stamp_ns: int
+    committed: np.ndarray | None = None
+    planned: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for role, image in self.images.items():

@@ -103,13 +103,15 @@ class Client:
         episode: int | str | None = None,
         timeout_s: float | None = None,
         committed: np.ndarray | None = None,
+        planned: np.ndarray | None = None,
     ) -> Actions:
         """The next actions of `robot`; waits for them, at most `timeout_s`.
 
         `images[role]`: uint8 RGB `[h, w, 3]`, or the last t frames `[t, h, w, 3]`, oldest first, any size. `proprio`: `[p]` or
         `[t, p]` as `hello["robots"][robot]["proprio"]` lists it. `image_mask[role]`: bool `[t]`, False for a lost frame; all
         True if left out. `stamp_ns`: `time.monotonic_ns()` of the newest frame; now if left out. `committed`: float32
-        `[m, a]`, the actions from `stamp_ns` on that will be executed anyway (real-time chunking).
+        `[m, a]`, the actions from `stamp_ns` on that will be executed anyway (real-time chunking); `planned`: float32 `[n, a]`,
+        those that were to follow them, of use where `hello["continuation"]` is "guided".
 
         `episode`: any number or text that names it. The server then keeps its frames, so send the newest one only; another
         name begins a new episode, and so does a new connection. Worth it where `hello["history"]` is more than 1.
@@ -117,7 +119,9 @@ class Client:
         Raises Hold where there is no action just now (hold still, ask again), PolicyError where a person is needed,
         WireError for values that cannot be sent.
         """
-        return self._wait(self._send(images, proprio, instruction, robot, image_mask, stamp_ns, episode, timeout_s, committed))
+        return self._wait(
+            self._send(images, proprio, instruction, robot, image_mask, stamp_ns, episode, timeout_s, committed, planned)
+        )
 
     def ask(
         self,
@@ -131,12 +135,13 @@ class Client:
         episode: int | str | None = None,
         timeout_s: float | None = None,
         committed: np.ndarray | None = None,
+        planned: np.ndarray | None = None,
     ) -> int:
         """As `act`, but returns at once: the number of the question, which `poll`'s answer has as `id`.
 
         Raises as `act`, where that is known already.
         """
-        question = self._send(images, proprio, instruction, robot, image_mask, stamp_ns, episode, timeout_s, committed)
+        question = self._send(images, proprio, instruction, robot, image_mask, stamp_ns, episode, timeout_s, committed, planned)
         self._asked.append(question)
         return question.id
 
@@ -191,6 +196,7 @@ class Client:
         episode: int | str | None,
         timeout_s: float | None,
         committed: np.ndarray | None,
+        planned: np.ndarray | None,
     ) -> Question:
         self._questions.give_up_overdue(time.monotonic(), self._late())
         connection, most = self._ready()
@@ -208,7 +214,10 @@ class Client:
             "type": "act", "id": question.id, "robot": name, "instruction": instruction, "images": dict(images),
             "proprio": proprio, "stamp_ns": question.stamp_ns, "deadline_ns": question.stamp_ns + round(1e9 * within_s),
         }  # fmt: skip
-        optional = {"image_mask": None if image_mask is None else dict(image_mask), "episode": episode, "committed": committed}
+        optional = {
+            "image_mask": None if image_mask is None else dict(image_mask), "episode": episode, "committed": committed,
+            "planned": planned,
+        }  # fmt: skip
         request.update({key: value for key, value in optional.items() if value is not None})
         try:
             data = self._packed(request, most)

@@ -11,4 +11,5 @@ install_import_hook("rtx", "beartype.beartype")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 _CACHE = Path(os.environ.get("RTX_TEST_CACHE", Path(tempfile.gettempdir()) / "rtx-test-cache")) / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
+os.environ.setdefault("RTX_CACHE", str(_CACHE.parent / "user"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")

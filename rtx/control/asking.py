@@ -34,7 +34,8 @@ class Asker(Protocol):
     @property
     def counts(self) -> Mapping[str, int]: ...
 
-    def ask(self, state: RobotState, committed: Float[np.ndarray, "m a"]) -> None: ...
+    def ask(self, state: RobotState, committed: Float[np.ndarray, "m a"], planned: Float[np.ndarray, "n a"]) -> None:
+        """`committed` will be executed whatever the answer is; `planned` was to follow it (`Executor`)."""
 
     def poll(self, wait_s: float = 0.0) -> ActionChunk | None:
         """The newest answer, None if there is none within `wait_s`. Raises WorldError where a person has to mend something."""
@@ -56,6 +57,8 @@ class ServerAsker:
         """
         self._layout, self._hz = layout, hz
         self._policy_hz = float(client.hello["robots"][robot]["control_hz"])
+        self._chunk = int(client.hello["chunk"])
+        self._is_drawn = client.hello.get("continuation") == "guided"
         self._client, self._adapter, self._robot, self._roles = client, adapter, robot, tuple(roles)
         self._instruction, self._timeout_s, self._clock_s = instruction, timeout_s, clock_s
         self._counts: Counter[str] = Counter()
@@ -74,17 +77,14 @@ class ServerAsker:
         self._until_s: float | None = None
         self._not_before_ns = time.monotonic_ns() if self._clock_s is time.monotonic else 0
 
-    def ask(self, state: RobotState, committed: np.ndarray) -> None:
+    def ask(self, state: RobotState, committed: np.ndarray, planned: np.ndarray) -> None:
         if missing := [role for role in self._roles if role not in state.images]:
             raise WorldError(
                 f"the policy looks at {', '.join(missing)}, the robot shows {', '.join(state.images) or 'nothing'}"
             )
         proprio = np.asarray(self._adapter.proprio(state.proprio), np.float32)
         self._start = _targets(proprio, self._layout)
-        if (promise := self._at_policy_rate(committed)) is None:
-            extra: dict[str, Any] = {}
-        else:
-            extra = {"committed": promise.astype(np.float32)}
+        extra = self._promise(committed, planned)
         try:
             self._client.ask(
                 images={role: state.images[role] for role in self._roles},
@@ -122,13 +122,15 @@ class ServerAsker:
             return chunk
         return resample_chunk(chunk, self._layout.action, self._hz, start=self._start)
 
-    def _at_policy_rate(self, committed: np.ndarray) -> np.ndarray | None:
-        """Whole actions of the policy's only; None where there is none."""
-        if self._hz is not None and self._hz != self._policy_hz and len(committed):
-            whole = int(len(committed) * self._policy_hz / self._hz + 1e-9)
-            space = self._layout.action
-            committed = resample(committed, space, from_hz=self._hz, to_hz=self._policy_hz, start=self._start)[:whole]
-        return committed if len(committed) else None
+    def _promise(self, committed: np.ndarray, planned: np.ndarray) -> dict[str, Any]:
+        """In whole actions of the policy's, at most a chunk of them; what is planned only where the policy makes use of it."""
+        old, held = np.concatenate([committed, planned]), len(committed)
+        if self._hz is not None and self._hz != self._policy_hz and len(old):
+            held, whole = (int(n * self._policy_hz / self._hz + 1e-9) for n in (held, len(old)))
+            old = resample(old, self._layout.action, from_hz=self._hz, to_hz=self._policy_hz, start=self._start)[:whole]
+        old = old[: self._chunk].astype(np.float32)
+        said = {"committed": old[:held]} | ({"planned": old[held:]} if self._is_drawn else {})
+        return {name: rows for name, rows in said.items() if len(rows)}
 
     def _trouble(self, error: PolicyError) -> None:
         self._until_s = None

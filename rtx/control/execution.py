@@ -70,6 +70,9 @@ class Executor(Protocol):
     def committed(self, now_ns: int) -> Float[np.ndarray, "m a"]:
         """Actions that will be executed from now on whatever is answered, to be sent along with the question."""
 
+    def planned(self, now_ns: int) -> Float[np.ndarray, "n a"]:
+        """What would follow them without an answer: models that are drawn to it change over from there."""
+
     def reset(self) -> None:
         """Forgets all chunks: the robot was stopped, or a new episode begins."""
 
@@ -90,6 +93,9 @@ class _Executes:
         self._taken: collections.deque[int] = collections.deque(maxlen=_REMEMBERED)
 
     def committed(self, now_ns: int) -> np.ndarray:
+        return np.zeros((0, self.space.width))
+
+    def planned(self, now_ns: int) -> np.ndarray:
         return np.zeros((0, self.space.width))
 
     def _took(self, now_ns: int) -> None:
@@ -217,6 +223,9 @@ class Prefetch(_Executes):
     def committed(self, now_ns: int) -> np.ndarray:
         return self._plan[: max(self._delays)] if self._is_valid(now_ns) else super().committed(now_ns)
 
+    def planned(self, now_ns: int) -> np.ndarray:
+        return self._plan[max(self._delays) :] if self._is_valid(now_ns) else super().planned(now_ns)
+
     def offer(self, chunk: ActionChunk, now_ns: int) -> None:
         if not self._accepts(chunk, now_ns):
             return
@@ -234,11 +243,16 @@ class Prefetch(_Executes):
         return self._chunk is not None and now_ns <= self._chunk.valid_until_ns
 
     def _changed_over(self, new: np.ndarray) -> np.ndarray:
-        """Equation 5 of arXiv 2506.07339 from the first free action on: most of the old chunk, then less and less."""
+        """From the first free action on: most of the old chunk, then less and less."""
         overlap = min(len(self._plan), len(new))
-        c = np.arange(overlap, 0, -1) / (overlap + 1)
-        weight = c * np.expm1(c) / np.expm1(1.0)
+        weight = soft_weights(overlap)
         return np.concatenate([self._blend.between(self._plan[:overlap], new[:overlap], weight), new[overlap:]])
+
+
+def soft_weights(overlap: int) -> Float[np.ndarray, " n"]:
+    """Of an old chunk where a new one may change it: equation 5 of arXiv 2506.07339, falling."""
+    c = np.arange(overlap, 0, -1) / (overlap + 1)
+    return np.asarray(c * np.expm1(c) / np.expm1(1.0))
 
 
 def make_executor(name: str, *, space: ActionSpace = CANONICAL_ARM, replan: int = 2, decay: float = ACT_DECAY) -> Executor:

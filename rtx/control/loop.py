@@ -155,7 +155,8 @@ def drive(
 def _action(asker: Asker, executor: Executor, state: RobotState, clock: Clock, *, patience_s: float) -> Action | None:
     _offer(asker, executor, clock, 0.0)
     if executor.wants(clock.now_ns()) and not asker.waiting:
-        asker.ask(state, executor.committed(clock.now_ns()))
+        now_ns = clock.now_ns()
+        asker.ask(state, executor.committed(now_ns), executor.planned(now_ns))
         _offer(asker, executor, clock, 0.0)
     if (action := executor.take(clock.now_ns())) is not None:
         return action

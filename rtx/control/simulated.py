@@ -12,8 +12,8 @@ import numpy as np
 from rtx.drivers.driver import RobotState
 from rtx.spec import ActionChunk
 
-Answer = Callable[[RobotState, np.ndarray], ActionChunk]
-"""A state and what is committed `[m, a]` to a chunk stamped with the state's time."""
+Answer = Callable[[RobotState, np.ndarray, np.ndarray], ActionChunk]
+"""A state, what is committed `[m, a]` and what was to follow `[n, a]` to a chunk stamped with the state's time."""
 
 
 class SimulatedClock:
@@ -28,7 +28,7 @@ class SimulatedClock:
 
 
 class LateAsker:
-    """Answers `answer(state, committed)`, `latency_s()` later. One question at a time, as over a network."""
+    """Answers `answer(state, committed, planned)`, `latency_s()` later. One question at a time, as over a network."""
 
     def __init__(self, answer: Answer, clock: SimulatedClock, latency_s: Callable[[], float]) -> None:
         self._answer, self._clock, self._latency_s = answer, clock, latency_s
@@ -43,8 +43,8 @@ class LateAsker:
     def counts(self) -> Mapping[str, int]:
         return {}
 
-    def ask(self, state: RobotState, committed: np.ndarray) -> None:
-        self._chunk = self._answer(state, committed)
+    def ask(self, state: RobotState, committed: np.ndarray, planned: np.ndarray) -> None:
+        self._chunk = self._answer(state, committed, planned)
         self._ready_ns = self._clock.now_ns() + round(self._latency_s() * 1e9)
 
     def poll(self, wait_s: float = 0.0) -> ActionChunk | None:

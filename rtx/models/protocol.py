@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Float, Int
@@ -68,6 +68,34 @@ Memory = Any
 """What a model keeps of the frames it has seen: a pytree of arrays, batch first."""
 
 
+class Promise(NamedTuple):
+    """What robots will do while they wait for an answer (real-time chunking, arXiv 2506.07339); data of a compiled program.
+
+    The first `held` rows of a sample will be executed whatever the answer is, those up to `known` were to follow. None: 0, 0.
+    """
+
+    action: Any  # float32 [b, k, a], model space
+    held: Any  # int32 [b]
+    known: Any  # int32 [b], >= held
+
+
+Continuation = Literal["forced", "guided", "spliced"]
+"""What an answer makes of a promise: the rest is decoded after what is held; it is drawn towards what is held and known; or it
+is made without knowing, and what is held put in front."""
+
+
+@runtime_checkable
+class Continues(Protocol):
+    """A `Model` whose `act` (and `act_again`) may be told a promise, `promise: Promise | None = None`.
+
+    Held rows come back as they were, or as the bins nearest to them. Rows of a batch without a promise are answered as ever.
+    """
+
+    @property
+    def continuation(self) -> Continuation:
+        """Of this model, by its config; where it is "spliced" the promise changes nothing."""
+
+
 @runtime_checkable
 class Remembers(Protocol):
     """A `Model` that need not see old frames again. Acting with memory equals `act` on the whole window."""
@@ -78,7 +106,10 @@ class Remembers(Protocol):
     def act_again(
         self, variables: Variables, memory: Memory, batch: Batch, rng: jax.Array
     ) -> tuple[Float[Array, "b k a"], Memory]:
-        """Actions after one more frame (`batch` holds that frame only), and the memory with it and without the oldest."""
+        """Actions after one more frame (`batch` holds that frame only), and the memory with it and without the oldest.
+
+        Rows do not know of each other: memories of several robots may be put together along axis 0, and taken apart.
+        """
 
 
 @runtime_checkable

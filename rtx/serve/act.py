@@ -25,7 +25,7 @@ def act_handler(desk: Desk) -> Callable[[web.Request], Awaitable[web.StreamRespo
             asked = foreign_request(payload, desk.names, desk.policy.contract)
             chunk = await desk.ask(asked, line)
             text = write_action(first_action(chunk), twice=twice)
-            desk.finish(asked, chunk, line)
+            desk.record(asked, chunk, line)
         except web.HTTPException:  # too large
             raise
         except Exception as error:  # the edge of a request: it is answered with a code, defects of ours are logged whole

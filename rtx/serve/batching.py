@@ -4,6 +4,8 @@
     robot 2  o ----------+--> one of each in turn, at most `max_batch` --> late? dropped --> act_batch, in a thread
     robot 3  o o --------+
 
+Episodes go on in the same call, each by one frame: a second question of an episode waits for the next.
+
 A robot that floods fills its own line, whose end is told `busy`; it is asked for no more often than the others. When all lines
 together hold too much, the longest loses its newest question, never a robot that waits with one.
 
@@ -181,10 +183,8 @@ class Batcher:
         return False
 
     async def _answer_all(self, questions: list[Question]) -> None:
-        await self._answer([question for question in questions if question.session is None])
-        for question in questions:
-            if question.session is not None:  # never together: what fails together is asked again, one by one
-                await self._answer([question])
+        for together in _rounds(questions):
+            await self._answer(together)
 
     async def _answer(self, questions: Iterable[Question]) -> None:
         asked = [question for question in questions if self._is_wanted(question)]
@@ -208,6 +208,17 @@ class Batcher:
                 question.answer.set_result(chunk)
 
     def _act(self, questions: list[Question]) -> list[ActionChunk]:
-        if (session := questions[0].session) is not None:
-            return [session.act(questions[0].observation)]
-        return self._policy.act_batch([q.observation for q in questions], [q.robot for q in questions])
+        seen, robots, sessions = ([getattr(q, name) for q in questions] for name in ("observation", "robot", "session"))
+        return self._policy.act_batch(seen, robots, sessions if any(own is not None for own in sessions) else ())
+
+
+def _rounds(questions: Iterable[Question]) -> list[list[Question]]:
+    """As few as there are questions of one episode, each round with one of it at most."""
+    rounds: list[list[Question]] = []
+    asked: collections.Counter[int] = collections.Counter()
+    for question in questions:
+        place = 0 if question.session is None else asked[id(question.session)]
+        asked[id(question.session)] += 1
+        rounds += [[]] * (place + 1 - len(rounds))
+        rounds[place] = [*rounds[place], question]
+    return rounds

@@ -122,7 +122,8 @@ class _Robot:
 
     async def _answer(self, request: messages.Request, answer: asyncio.Future[Any], *, arrived: float, openpi: bool) -> None:
         try:
-            chunk = self._desk.finish(request, await answer, self)
+            chunk = await answer
+            self._desk.record(request, chunk, self)
             taken = time.monotonic() - arrived
             if openpi:
                 data = pack(openpi_answer(chunk, infer_ms=1e3 * taken))

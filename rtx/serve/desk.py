@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Hashable
 
 from rtx.serve.batching import Batcher
-from rtx.serve.messages import Request, with_committed
+from rtx.serve.messages import Request
 from rtx.serve.metrics import Metrics
 from rtx.serve.names import Names
 from rtx.serve.recorder import Recorder
@@ -36,12 +36,10 @@ class Desk:
         session = None if request.episode is None else self._session(line, request.robot, request.episode)
         return self.batcher.ask(request.observation, request.robot, line=line, session=session, time_left_s=request.time_left_s)
 
-    def finish(self, request: Request, chunk: ActionChunk, line: Hashable) -> ActionChunk:
-        """What is to be sent; recorded. Raises UserError where `committed` does not fit."""
-        sent = with_committed(chunk, request.committed)
+    def record(self, request: Request, chunk: ActionChunk, line: Hashable) -> None:
+        """What is sent, where anybody wants it kept."""
         if self._recorder is not None:
-            self._recorder.add(line, request, sent)
-        return sent
+            self._recorder.add(line, request, chunk)
 
     def leave(self, line: Hashable) -> None:
         self.batcher.forget(line)

@@ -20,6 +20,7 @@ from rtx import images
 from rtx.embodiment import Embodiment, Layout
 from rtx.errors import UserError, unknown_name
 from rtx.models.blank import blank_batch
+from rtx.models.protocol import Promise
 from rtx.models.text import InstructionEncoder
 from rtx.spec import Batch, Contract, Normalizer, Observation
 
@@ -70,6 +71,7 @@ class Inputs:
         where = f"observation of {robot!r}"
         self._check_proprio(observation, known, where)
         self._check_images(observation, known, where)
+        self._check_promise(observation, known)
         try:
             self._tokenizer.check(observation.instruction)
         except UserError as error:
@@ -101,6 +103,19 @@ class Inputs:
             embodiment=np.array([robot.index for robot in robots], np.int32)[rows],
             sample=np.zeros(size, np.int64),
         )
+
+    def promise(self, observations: Sequence[Observation], robots: Sequence[Robot], *, size: int) -> Promise:
+        """What checked observations say the robots will do anyway, as `batch`: numpy, by each robot's own statistics."""
+        action = np.zeros((size, self.contract.chunk, self.contract.action.width), np.float32)
+        held, known = np.zeros((2, size), np.int32)
+        for i in range(size):
+            seen, robot = observations[min(i, len(observations) - 1)], robots[min(i, len(robots) - 1)]
+            parts = [part for part in (seen.committed, seen.planned) if part is not None]
+            if parts:
+                old = np.concatenate(parts)[: self.contract.chunk]
+                action[i, : len(old)] = robot.action.forward(old)
+                held[i], known[i] = 0 if seen.committed is None else len(seen.committed), len(old)
+        return Promise(action, held, known)
 
     def asked(self, picture: np.ndarray, question: Int[np.ndarray, "1 l"]) -> Batch:
         """One question as web data have it: one picture in the first role's newest frame, and nobody who could move."""
@@ -171,6 +186,16 @@ class Inputs:
                     f"{where}: camera {role!r} has images {list(image.shape)} and mask {mask.dtype}{list(mask.shape)}, "
                     f"proprio has {steps} steps; expected uint8[{steps}, h, w, 3] and bool[{steps}]"
                 )
+
+    def _check_promise(self, observation: Observation, robot: Robot) -> None:
+        most, width = self.contract.chunk, robot.layout.action.width
+        for name, rows in (("committed", observation.committed), ("planned", observation.planned)):
+            if rows is None:
+                continue
+            if rows.ndim != 2 or rows.shape[1] != width or len(rows) > most:
+                raise UserError(f"{name} has shape {list(rows.shape)}; expected at most {most} rows of {width}")
+            if not np.all(np.isfinite(rows)):
+                raise UserError(f"{name} holds a non-finite value")
 
     def _once(self, message: str) -> None:
         # Bounded, because a server's clients choose the words.

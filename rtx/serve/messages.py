@@ -1,13 +1,14 @@
 """What policy server and robot say to each other, between plain msgpack maps and the types of `rtx.spec`.
 
     server  {type: hello, protocol, policy, contract_fingerprint, checkpoint_fingerprint, roles, image_size, fit, history,
-             chunk, max_message_bytes, robots: {name: {control_hz, cameras, proprio: [field], action: [field],
+             chunk, continuation, max_message_bytes, robots: {name: {control_hz, cameras, proprio: [field], action: [field],
              layout, statistics}}}     the last two as in a checkpoint's contract: what limits and scales at the robot come from
     robot   {type: hello, id, robot, contract_fingerprint, cameras: [role], proprio: [field], action: [field], control_hz}
             may be left out, and so may all of it but the robot: what is in it must fit
     server  {type: welcome, id, robot}
     robot   {type: act, id, robot, instruction, stamp_ns, proprio [t, p] or [p], images: {role: [t, h, w, 3] or [h, w, 3]},
-             image_mask: {role: [t]}, episode: number or text, deadline_ns, committed [m, a]}     the last four may be left out
+             image_mask: {role: [t]}, episode: number or text, deadline_ns, committed [m, a], planned [n, a]}
+             the last five may be left out
     server  {type: actions, id, actions [k, a], names, control_hz, stamp_ns, valid_until_ns, timing_ms}
        or   {type: error, id, code, message}                                   codes: `rtx.serve.refusals`
 
@@ -19,28 +20,29 @@ Another instruction within an episode is told about the remembered frames too.
 
 `stamp_ns` and `deadline_ns` are the robot's monotonic clock, which the server does not know: the time left is their difference,
 counted from the message's arrival. `committed`: the actions from the stamp on that will be executed whatever the answer is; its
-first m rows are they.
+first m rows are they. `planned`: what was to follow them; of use where the hello's `continuation` is "guided".
 
 How arrays are written is `rtx_client.wire`, which both sides use. `docs/protocol.md` tells all of it to other languages.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rtx.embodiment import Field
-from rtx.errors import UserError
 from rtx.spec import ActionChunk, Contract, Observation, to_json
 from rtx_client.handshake import PROTOCOL
 from rtx_client.wire import MAX_MESSAGE_BYTES, WireError
 
+if TYPE_CHECKING:
+    from rtx.models.protocol import Continuation
+
 _REQUIRED = ("robot", "instruction", "stamp_ns", "proprio", "images")
-_KNOWN = frozenset({"type", "id", "image_mask", "episode", "deadline_ns", "committed", *_REQUIRED})
+_KNOWN = frozenset({"type", "id", "image_mask", "episode", "deadline_ns", "committed", "planned", *_REQUIRED})
 _HELLO = frozenset({"type", "id", "robot", "contract_fingerprint", "cameras", "proprio", "action", "control_hz"})
 _MAX_TEXT = 1000  # characters of an instruction
 _MAX_NAME = 100  # of a robot or a camera
@@ -53,7 +55,6 @@ class Request:
     observation: Observation
     episode: int | str | None = None  # None: the observation holds all the history there is
     time_left_s: float | None = None  # from arrival on; later the answer is of no use
-    committed: np.ndarray | None = None  # float32 [m, a]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class Greeting:
     control_hz: float | None
 
 
-def hello(contract: Contract, *, policy: str, fingerprint: str) -> dict[str, Any]:
+def hello(contract: Contract, *, policy: str, fingerprint: str, continuation: Continuation = "spliced") -> dict[str, Any]:
     """The first message: what the policy behind this socket must be given, and what it gives. `fingerprint`: its weights'."""
     robots = {
         name: {
@@ -86,7 +87,8 @@ def hello(contract: Contract, *, policy: str, fingerprint: str) -> dict[str, Any
         "type": "hello", "protocol": PROTOCOL, "policy": policy, "robots": robots,
         "contract_fingerprint": contract.fingerprint(), "checkpoint_fingerprint": fingerprint,
         "roles": list(contract.roles), "image_size": list(contract.image_size), "fit": contract.fit,
-        "history": contract.history, "chunk": contract.chunk, "max_message_bytes": MAX_MESSAGE_BYTES,
+        "history": contract.history, "chunk": contract.chunk, "continuation": continuation,
+        "max_message_bytes": MAX_MESSAGE_BYTES,
     }  # fmt: skip
 
 
@@ -180,13 +182,14 @@ def request(message: Any) -> Request:
         robot=_text(message["robot"], "robot", _MAX_NAME),
         episode=_episode(message.get("episode"), frames=len(np.atleast_2d(proprio))),
         time_left_s=_time_left_s(message.get("deadline_ns"), _stamp(message["stamp_ns"])),
-        committed=_committed(message.get("committed")),
         observation=Observation(
             images=images,
             image_mask={role: _mask(masks.get(role), role, len(image)) for role, image in images.items()},
             proprio=_float32(np.atleast_2d(proprio)),
             instruction=_text(message["instruction"], "instruction", _MAX_TEXT),
             stamp_ns=_stamp(message["stamp_ns"]),
+            committed=_promised(message.get("committed"), "committed"),
+            planned=_promised(message.get("planned"), "planned"),
         ),
     )
 
@@ -203,16 +206,6 @@ def error(code: str, message: str, *, id: int | str | None) -> dict[str, Any]:
     return {"type": "error", "id": id, "code": code, "message": message}
 
 
-def with_committed(chunk: ActionChunk, committed: np.ndarray | None) -> ActionChunk:
-    """The chunk beginning with what the robot will do anyway. Raises UserError where the two do not fit together."""
-    if committed is None or not len(committed):
-        return chunk
-    if committed.shape[1] != chunk.actions.shape[1] or len(committed) > len(chunk.actions):
-        rows, width = chunk.actions.shape
-        raise UserError(f"committed has shape {list(committed.shape)}; expected at most {rows} rows of {width}")
-    return dataclasses.replace(chunk, actions=np.concatenate([committed, chunk.actions[len(committed) :]]))
-
-
 def _episode(value: Any, *, frames: int) -> int | str | None:
     if value is not None and not _is_short(value):
         raise WireError(f"episode {str(value)[:40]!r} is no number and no text of at most 64 characters")
@@ -225,12 +218,12 @@ def _time_left_s(deadline: Any, stamp_ns: int) -> float | None:
     return None if deadline is None else (_stamp(deadline, "deadline_ns") - stamp_ns) / 1e9
 
 
-def _committed(value: Any) -> np.ndarray | None:
+def _promised(value: Any, what: str) -> np.ndarray | None:
     if value is None:
         return None
-    rows = _float32(_array(value, "committed", kinds="f"))
+    rows = _float32(_array(value, what, kinds="f"))
     if rows.ndim != 2 or not np.all(np.isfinite(rows)):
-        raise WireError(f"committed has shape {list(rows.shape)} or a non-finite value; expected finite numbers [m, a]")
+        raise WireError(f"{what} has shape {list(rows.shape)} or a non-finite value; expected finite numbers [m, a]")
     return rows
 
 

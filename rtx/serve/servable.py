@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rtx.spec import ActionChunk, Contract, Observation
+
+if TYPE_CHECKING:
+    from rtx.models.protocol import Continuation
 
 
 @runtime_checkable
@@ -32,6 +35,16 @@ class Servable(Protocol):
     def check(self, observation: Observation, *, robot: str) -> None:
         """Raises UserError for an observation that `act_batch` would refuse. Called from another thread than `act_batch`."""
 
-    def act_batch(self, observations: Sequence[Observation], robots: Sequence[str]) -> list[ActionChunk]: ...
+    @property
+    def continuation(self) -> Continuation:
+        """What an answer makes of what a robot will do meanwhile."""
+
+    def act_batch(
+        self, observations: Sequence[Observation], robots: Sequence[str], sessions: Sequence[Any] = ()
+    ) -> list[ActionChunk]:
+        """`sessions`: made by `session`, the episodes that observations go on, all different; None: no episode; () for none.
+
+        Where it raises, no episode has gone on.
+        """
 
     def session(self, robot: str) -> Session: ...

@@ -162,9 +162,8 @@ class _Server:
             )
         desk = Desk(policy, self._batcher, self._metrics, names=options.names, recorder=self._recorder)
         self._act = act_handler(desk)
-        self._connections = Connections(
-            desk, hello=pack(messages.hello(policy.contract, policy=policy.name, fingerprint=fingerprint))
-        )
+        hello = messages.hello(policy.contract, policy=policy.name, fingerprint=fingerprint, continuation=policy.continuation)
+        self._connections = Connections(desk, hello=pack(hello))
         self._metrics.ready.set(1)
         robots = ",".join(policy.contract.embodiments)
         log.info("policy=%s checkpoint=%s robots=%s warm_up_s=%.1f", policy.name, fingerprint, robots, seconds)

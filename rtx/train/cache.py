@@ -1,6 +1,7 @@
 """Where compiled programs and data prepared on the fly are kept between runs: below the user's cache folder.
 
-$RTX_CACHE, else $XDG_CACHE_HOME/rtx, else ~/.cache/rtx        jax/  compiled programs        prepared/  step tables
+$RTX_CACHE, else $XDG_CACHE_HOME/rtx, else ~/.cache/rtx        jax/  compiled programs    prepared/  step tables
+                                                                weights/  hashes of checkpoints
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class TestEveryWay:
         assert isinstance(executor, Executor)
         assert executor.take(0) is None
         assert executor.wants(0)
-        assert executor.committed(0).shape == (0, 8)
+        assert executor.committed(0).shape == executor.planned(0).shape == (0, 8)
 
     def test_drops_late_repeated_overtaken_and_future_answers(self, name):
         executor = make_executor(name)
@@ -85,6 +85,8 @@ def test_prefetch_skips_what_was_executed_since_the_observation():
     executor.offer(chunk(PERIOD // 2, length=8), 3 * PERIOD)  # two were executed since
     assert xs(executor, 3 * PERIOD, 1)[0] == pytest.approx(2.0, abs=1.0)
     assert len(executor.committed(4 * PERIOD)) == 2  # the longest delay so far is expected next time
+    left = np.concatenate([executor.committed(4 * PERIOD), executor.planned(4 * PERIOD)])
+    np.testing.assert_allclose(xs(executor, 4 * PERIOD, 5), 1e3 * left[:, 0], atol=1e-3)
 
 
 def test_prefetch_changes_over_softly_and_exactly_as_real_time_chunking_says():

@@ -28,7 +28,7 @@ def noisy(length=8, seed=0):
     """Answers that go the same way, each with an error of its own."""
     rng = np.random.default_rng(seed)
 
-    def answer(state, committed):
+    def answer(state, committed, planned):
         actions = np.zeros((length, 8), np.float32)
         turn = 2 * np.pi * (state.stamp_ns * 1e-9 + np.arange(length) / HZ) / 8
         actions[:, 0], actions[:, 1] = 0.01 * np.cos(turn), 0.01 * np.sin(turn)
@@ -42,9 +42,9 @@ def noisy(length=8, seed=0):
     return answer
 
 
-def driven(name, latency_s, *, seconds=40.0, answer=None, on_stopped=None, **options):
+def driven(name, latency_s, *, seconds=40.0, answer=None, on_stopped=None, make_arm=PointArm, **options):
     clock = SimulatedClock()
-    arm = PointArm(ROBOT, clock.now_ns)
+    arm = make_arm(ROBOT, clock.now_ns)
     adapter = Adapter(ROBOT)
     guard = Guard(arm, adapter, ROBOT.limits, settings=GuardSettings(stop_after_s=1.0))
     guard.connect()
@@ -87,8 +87,8 @@ def test_a_policy_that_falls_silent_is_stopped_and_armed_again_only_when_somebod
 
 
 def test_terminate_ends_the_drive_if_it_is_to_be_obeyed():
-    def done(state, committed):
-        chunk = noisy()(state, committed)
+    def done(state, committed, planned):
+        chunk = noisy()(state, committed, planned)
         chunk.actions[:, 7] = 1.0
         return chunk
 
@@ -129,4 +129,10 @@ def test_a_real_server_drives_a_robot_within_the_limits_of_its_data():
             promised(client.hello, "sim_jaco")
         blind = PointArm(ROBOT, clock.now_ns).read()
         with pytest.raises(WorldError, match="looks at primary"):
-            asker.ask(blind, np.zeros((0, 8)))
+            asker.ask(blind, *np.zeros((2, 0, 8)))
+        told = asker._promise(np.full((2, 8), 0.1), np.full((5, 8), 0.2))
+        assert {name: rows.shape for name, rows in told.items()} == {"committed": (2, 8)}, "an echo is not drawn to a plan"
+        asker._is_drawn = True
+        told = asker._promise(np.full((2, 8), 0.1), np.full((5, 8), 0.2))
+        assert {name: rows.shape for name, rows in told.items()} == {"committed": (2, 8), "planned": (1, 8)}, "chunks have 3"
+        assert asker._promise(*np.zeros((2, 0, 8))) == {}

@@ -26,13 +26,15 @@ class Tellers:
     """Answers with the number in the instruction; keeps what it was asked together."""
 
     name, contract, fingerprint = "tellers", None, ""
+    continuation = "spliced"
     warm_up = check = session = print  # not asked for here
 
     def __init__(self, clock=None, takes_s=0.0):
-        self.asked, self._clock, self._takes_s = [], clock, takes_s
+        self.asked, self.episodes, self._clock, self._takes_s = [], [], clock, takes_s
 
-    def act_batch(self, observations, robots):
+    def act_batch(self, observations, robots, sessions=()):
         self.asked.append([int(each.instruction) for each in observations])
+        self.episodes.append(list(sessions))
         if 666 in self.asked[-1]:
             raise WorldError("non-finite")
         if self._clock is not None:
@@ -99,6 +101,41 @@ def test_one_call_takes_one_of_each_before_a_second_of_any():
         assert policy.asked == [[0, 10, 20, 1], [21, 2]]
 
     asyncio.run(story())
+
+
+def test_episodes_go_on_together_each_by_one_frame():
+    async def story():
+        policy, (one, other) = Tellers(), (Episode(), Episode())
+        subject = batcher(policy, max_batch=8, limits=Limits(line=3))
+        asked = [(0, "a", one), (1, "a", one), (10, "b", other), (20, "c", None), (11, "b", other), (2, "a", one)]
+        answers = [subject.ask(shown(n), "r", line=line, session=session) for n, line, session in asked]
+        async with running(subject):
+            assert await gather(*answers) == [0, 1, 10, 20, 11, 2]
+        assert policy.asked == [[0, 10, 20], [1, 11], [2]]
+        assert policy.episodes == [[one, other, None], [one, other], [one]]
+
+    asyncio.run(story())
+
+
+def test_one_episodes_trouble_is_not_anothers():
+    async def story():
+        policy, (one, other) = Tellers(), (Episode(), Episode())
+        subject = batcher(policy, max_batch=8)
+        answers = [subject.ask(shown(n), "r", line=n, session=session) for n, session in ((666, one), (2, other), (3, None))]
+        async with running(subject):
+            found = await gather(*answers)
+        assert isinstance(found[0], WorldError)
+        assert found[1:] == [2, 3]
+        assert policy.asked == [[666, 2, 3], [666], [2], [3]]
+
+    asyncio.run(story())
+
+
+class Episode:
+    """As a policy makes them; only its identity matters here."""
+
+    def act(self, observation):
+        raise AssertionError("episodes go through the policy's calls")
 
 
 def test_the_end_of_a_full_line_is_told_busy_and_others_are_not():

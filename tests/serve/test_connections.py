@@ -46,13 +46,14 @@ class Held:
     def __init__(self):
         self._inner = echo_policy()
         self.contract, self.name, self.fingerprint = self._inner.contract, "held", "f00d"
+        self.continuation = self._inner.continuation
         self.go, self.busy = threading.Event(), threading.Event()
         self.check, self.session, self.warm_up = self._inner.check, self._inner.session, self._inner.warm_up
 
-    def act_batch(self, observations, robots):
+    def act_batch(self, observations, robots, sessions=()):
         self.busy.set()
         assert self.go.wait(20)
-        return self._inner.act_batch(observations, robots)
+        return self._inner.act_batch(observations, robots, sessions)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,9 @@ def test_committed_actions_lead_the_answer(serving, policy):
         led = talk(message(committed=kept))["actions"]
         np.testing.assert_array_equal(led[:2], kept)
         np.testing.assert_array_equal(led[2:], free[2:])
+        assert talk.hello["continuation"] == "spliced", "an echo goes on from nothing"
+        np.testing.assert_array_equal(talk(message(committed=kept, planned=kept[:1]))["actions"], led)
+        assert talk(message(planned=np.zeros((1, 7), np.float32)))["code"] == "bad_observation"
         for wrong, code in [
             (np.zeros((1, 7), np.float32), "bad_observation"), (np.zeros((9, 8), np.float32), "bad_observation"),
             (np.full((1, 8), np.nan, np.float32), "bad_message"), (np.zeros(8, np.float32), "bad_message"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -136,19 +135,11 @@ class Failing:
     def __init__(self):
         self._inner, self.fails, self.asked = echo_policy(), False, 0
         self.contract, self.name, self.fingerprint = self._inner.contract, "failing", self._inner.fingerprint
-        self.warm_up, self.check, self.act_batch = self._inner.warm_up, self._inner.check, self._inner.act_batch
+        self.warm_up, self.check, self.session = self._inner.warm_up, self._inner.check, self._inner.session
+        self.continuation = self._inner.continuation
 
-    def session(self, robot):
-        return _FailingSession(self, self._inner.session(robot))
-
-
-@dataclasses.dataclass
-class _FailingSession:
-    policy: Failing
-    inner: object
-
-    def act(self, observation):
-        self.policy.asked += 1
-        if self.policy.fails:
+    def act_batch(self, observations, robots, sessions=()):
+        self.asked += len(sessions)
+        if self.fails:
             raise WorldError("non-finite")
-        return self.inner.act(observation)
+        return self._inner.act_batch(observations, robots, sessions)

@@ -106,6 +106,22 @@ def test_a_session_answers_as_the_whole_history(policy: Policy) -> None:
         session.reset()
 
 
+def test_episodes_go_through_the_network_together(policy: Policy) -> None:
+    """Three robots, of which one began earlier and one is told something else on the way, in one compiled call a step."""
+    frames = [seen(6, seed=10 + i, instruction=WORDS[0]) for i in range(3)]
+    sessions = [policy.session("bridge") for _ in frames]
+    sessions[0].act(_newest(_until(frames[0], 1)))
+    for step in range(1, 5):
+        shown = [_until(frames[i], step + (i == 0)) for i in range(3)]
+        if step > 2:
+            shown[2] = dataclasses.replace(shown[2], instruction=WORDS[1])
+        together = policy.act_batch([_newest(one) for one in shown], ["bridge"] * 3, sessions)
+        for got, one in zip(together, shown, strict=True):
+            np.testing.assert_allclose(got.actions, policy.act(one, robot="bridge").actions, atol=1e-6)
+    with pytest.raises(AssertionError, match="one frame at a time"):
+        policy.act_batch([_newest(one) for one in shown[:2]], ["bridge"] * 2, [sessions[0]] * 2)
+
+
 def test_a_robot_far_away_sends_each_frame_once(policy: Policy, serving: Any) -> None:
     """Over a socket, one frame a message: the answers to the whole history, from programs compiled before the port opened."""
     frames = seen(CONFIG.history + 2, seed=4, instruction=WORDS[0], size=(50, 40))  # padded, once

@@ -33,6 +33,7 @@ class Watched:
     def __init__(self):
         self._inner = echo_policy()
         self.contract, self.name, self.fingerprint = self._inner.contract, "watched", self._inner.fingerprint
+        self.continuation = self._inner.continuation
         self.batches, self.go, self.busy, self.poison = [], threading.Event(), threading.Event(), None
         self.go.set()
 
@@ -45,14 +46,14 @@ class Watched:
     def session(self, robot):
         return self._inner.session(robot)
 
-    def act_batch(self, observations, robots):
+    def act_batch(self, observations, robots, sessions=()):
         self.busy.set()
         assert self.go.wait(20)
         self.batches.append(len(observations))
         for seen in observations:
             if self.poison and seen.instruction == self.poison[0]:
                 raise self.poison[1]
-        return self._inner.act_batch(observations, robots)
+        return self._inner.act_batch(observations, robots, sessions)
 
 
 def ask(client, *, robot="sim_panda", state=0.5, instruction="push the red cube", **changes):

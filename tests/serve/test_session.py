@@ -28,6 +28,26 @@ def test_two_sessions_do_not_share_frames() -> None:
     np.testing.assert_allclose(other.act(observation()).actions[0, 4], 0.1 + 0.2 * 0.5, atol=1e-6)
 
 
+def test_episodes_that_go_on_together_are_those_that_go_on_alone() -> None:
+    """Of two robots at different frames, beside a question that brings its history; a refused frame stops all of them."""
+    policy = echo_policy()
+    robots = ["sim_panda", "sim_iiwa", "sim_panda"]
+    sessions = [policy.session(robots[0]), policy.session(robots[1]), None]
+    alone = [policy.session(robots[0]), policy.session(robots[1])]
+    for each in (sessions[0], alone[0]):
+        assert each is not None
+        each.act(observation(level=30))
+    for level in (60, 90):
+        seen = [observation(robot=robot, level=level + i, steps=2) for i, robot in enumerate(robots)]
+        together = policy.act_batch(seen, robots, sessions)
+        expected = [session.act(one) for session, one in zip(alone, seen, strict=False)]
+        expected.append(policy.act(seen[2], robot=robots[2]))
+        for got, wanted in zip(together, expected, strict=True):
+            np.testing.assert_allclose(got.actions, wanted.actions, atol=1e-6)
+        with pytest.raises(UserError, match="no words"):
+            policy.act_batch([seen[0], dataclasses.replace(seen[1], instruction="?"), seen[2]], robots, sessions)
+
+
 def test_what_does_not_fit_is_refused_and_not_remembered() -> None:
     policy = echo_policy()
     session = policy.session("sim_panda")

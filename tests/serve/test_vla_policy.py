@@ -84,6 +84,34 @@ def test_a_policy_moves_with_action_tokens(tokenizer):
     assert isinstance(policy.ask(np.zeros((24, 32, 3), np.uint8), "what colour is it?"), str)
 
 
+@pytest.mark.parametrize("head", ["tokens", "flow"])
+def test_what_a_robot_does_meanwhile_leads_the_answer(tokenizer, head):
+    """In physical units and by each robot's own statistics; no number of rows is compiled for after the warm-up."""
+    model, variables = model_and_variables(sized(tokenizer, chunk=3, head=head, head_width=8))
+    policy = Policy(model=model, variables=variables, contract=contract(), tokenizer=tokenizer)
+    policy.warm_up((2,))
+    compiled = policy._act._cache_size()
+    old = np.random.default_rng(0).uniform(-0.1, 0.2, (3, 8)).astype(np.float32)  # the Panda's reach is -0.1 .. 0.3
+    free = policy.act_batch([observation()] * 2, ["sim_panda"] * 2)[0].actions
+    for rows in range(4):
+        told = dataclasses.replace(observation(), committed=old[:rows], planned=old[rows:])
+        # Out of reach: the model is told what it can say, the robot is told its own.
+        iiwa = dataclasses.replace(observation(robot="sim_iiwa"), committed=9 * old[:1])
+        led, other = policy.act_batch([told, iiwa], ["sim_panda", "sim_iiwa"])
+        np.testing.assert_array_equal(led.actions[:rows], old[:rows])
+        np.testing.assert_array_equal(other.actions[:1], 9 * old[:1])
+        if rows == 0 and head == "tokens":
+            np.testing.assert_allclose(led.actions, free, atol=1e-6)
+        elif rows < 3:  # what is planned draws a flow too, where nothing is committed
+            assert np.abs(led.actions[rows:] - free[rows:]).max() > 1e-4
+    assert policy._act._cache_size() == compiled
+    promise = policy._inputs.promise([told], [policy._inputs.robot("sim_panda")], size=2)
+    np.testing.assert_allclose(promise.action[1, :, :6], (old[:, :6] - 0.1) / 0.2, atol=1e-6)
+    assert (promise.held.tolist(), promise.known.tolist()) == ([3, 3], [3, 3])
+    with pytest.raises(UserError, match=r"planned has shape \[4, 8\]; expected at most 3 rows of 8"):
+        policy.act(dataclasses.replace(observation(), planned=np.zeros((4, 8), np.float32)), robot="sim_panda")
+
+
 def test_other_models_answer_no_questions():
     with pytest.raises(UserError, match="Echo, which answers no questions"):
         echo_policy().ask(np.zeros((8, 8, 3), np.uint8), "what?")

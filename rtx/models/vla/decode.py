@@ -7,6 +7,9 @@
     text       until every row has said EOS, or the room is full; rows that are done write padding
     planned    text until its end ("Action:"), then actions. Rows of a batch change over each at its own step
 
+What a robot has promised to do (`Forced`) is said instead of what the network would say, and the rest decoded after it. FAST's
+tokens are frequencies of the whole chunk: no first part of them is the first part of the motion, so they are never forced.
+
 A row that ends without an action (EOS or a full room before the plan's end) is marked, never completed by guesswork.
 Greedy at temperature 0; above it, sampled with the key given.
 """
@@ -73,6 +76,21 @@ class Sampler:
         return jax.random.categorical(key, logits / self.temperature, axis=-1).astype(jnp.int32)
 
 
+class Forced(NamedTuple):
+    """How an action begins: the first `length` entries of each row of bins."""
+
+    bins: Int[Array, "b n"]
+    length: Int[Array, " b"]
+
+
+def _instead(chosen: Int[Array, " b"], forced: Forced | None, position: Int[Array, "#b"]) -> Int[Array, " b"]:
+    """`chosen`, or what stands at the rows' positions already."""
+    if forced is None:
+        return chosen
+    place = jnp.broadcast_to(jnp.clip(position, 0, forced.bins.shape[1] - 1), chosen.shape)
+    return jnp.where(position < forced.length, jnp.take_along_axis(forced.bins, place[:, None], axis=1)[:, 0], chosen)
+
+
 GREEDY = Sampler()
 Choose = Callable[[Array, Array | int], Array]
 """(logits `[*n, v]`, number of the token) -> `[*n]`; a `Sampler`, or `nearest_to_mean`."""
@@ -98,13 +116,19 @@ def bin_logits(
 
 
 def write_actions(
-    reader: Reader, actions: BinnedActions, hidden: Float[Array, "b d"], memory: Memory, sampler: Choose = GREEDY
+    reader: Reader,
+    actions: BinnedActions,
+    hidden: Float[Array, "b d"],
+    memory: Memory,
+    sampler: Choose = GREEDY,
+    forced: Forced | None = None,
 ) -> Int[Array, "b n"]:
     """The bins of an action, token by token. `memory` has room for n - 1."""
     ids, allowed = jnp.asarray(actions.ids, jnp.int32), jnp.asarray(actions.allowed_bins)
 
     def choose(hidden: Array, position: Array) -> Array:
-        return sampler(bin_logits(reader, actions, hidden[:, None], allowed[position][None, None])[:, 0], position)
+        chosen = sampler(bin_logits(reader, actions, hidden[:, None], allowed[position][None, None])[:, 0], position)
+        return _instead(chosen, forced, position[None])
 
     def step(carry: tuple[Array, Memory], position: Array) -> tuple[tuple[Array, Memory], Array]:
         last, memory = carry
@@ -203,6 +227,7 @@ def write_planned(
     max_plan: int,
     said: Int[Array, "b m"] | None = None,
     sampler: Sampler = GREEDY,
+    forced: Forced | None = None,
 ) -> Planned:
     """A plan of at most `max_plan` tokens, `plan_end` included, and an action. `memory` has room for `max_plan` + n - 1.
 
@@ -222,6 +247,7 @@ def write_planned(
         acting = ~planning & (state.position < n)
         allowed = actions.allowed_after(jnp.maximum(state.position, 0))
         bin_ = sampler(bin_logits(reader, actions, hidden[:, None], allowed[:, None])[:, 0], 2 * state.step + 1)
+        bin_ = _instead(bin_, forced, state.position)
         word = jax.lax.cond(jnp.any(planning), lambda: choose_text(hidden, state.step), lambda: jnp.zeros(b, jnp.int32))
         row, place = jnp.arange(b), start + state.step
         plan = state.plan.at[row, jnp.where(planning, place, max_plan)].set(word, mode="drop")

@@ -5,6 +5,9 @@
 
 `head` says how an action comes out: "tokens", one after another, each from the ids that may stand at its place; "parallel",
 all in one pass from placeholders; the others, numbers from the hidden states of such placeholders (`heads/`).
+
+A promise of what the robot will do meanwhile (`rtx.models.protocol.Promise`): bins said one after another go on from it
+("forced"); diffusion and flow are drawn to it ("guided"); "parallel", "l1" and FAST's tokens answer all at once ("spliced").
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rtx.errors import UserError
-from rtx.models.protocol import AxisRules, Metrics, Variables
+from rtx.models.protocol import AxisRules, Continuation, Metrics, Promise, Variables
 from rtx.models.rows import mean_of_rows
 from rtx.models.vla import decoder_only, encoder_decoder, fast_answers, inputs
 from rtx.models.vla.action_tokens import BinnedActions
 from rtx.models.vla.config import PaliGemmaConfig, VLAConfig
 from rtx.models.vla.decode import (
     Choose,
+    Forced,
     Memory,
     Planned,
     Reader,
@@ -49,7 +53,7 @@ HEAD = "action_head"
 
 @dataclass(frozen=True)
 class VLA:
-    """`Model` of `config`; see `rtx.models.protocol`. Keeps nothing besides "params"."""
+    """`Model` of `config` that `Continues`; see `rtx.models.protocol`. Keeps nothing besides "params"."""
 
     config: VLAConfig
 
@@ -112,26 +116,60 @@ class VLA:
         of_rows = jnp.where(tokens > 0, total / jnp.maximum(tokens, 1.0), jnp.nan)
         return loss, {**metrics, "tokens": tokens, "loss": of_rows}, {}
 
-    def act(self, variables: Variables, batch: Batch, rng: jax.Array, *, temperature: float = 0.0) -> Float[Array, "b k a"]:
+    @property
+    def continuation(self) -> Continuation:
+        """A chunk of one action is all promise or none."""
+        cfg = self.config
+        if cfg.chunk == 1 or cfg.bins == "fast":
+            return "spliced"
+        by_head: dict[str, Continuation] = {"tokens": "forced", "diffusion": "guided", "flow": "guided"}
+        return by_head.get(cfg.head, "spliced")
+
+    def act(
+        self,
+        variables: Variables,
+        batch: Batch,
+        rng: jax.Array,
+        *,
+        temperature: float = 0.0,
+        promise: Promise | None = None,
+    ) -> Float[Array, "b k a"]:
         """The action of `bin_choice`; sampled with `rng` above temperature 0, and always by heads that sample. NaN for a plan
-        that led to no action."""
+        that led to no action. What is held of a `promise` comes back as its bins, or as it is."""
         if self.config.plan:
-            planned = self.think(variables, batch, rng, temperature=temperature)
+            planned = self.think(variables, batch, rng, temperature=temperature, promise=promise)
             return self.decoded(planned.bins, planned.is_action)
         hidden, memory = self.begin(variables, batch, room=self.config.num_action_tokens - 1)
         if not self.config.says_actions:
-            return self._head_act(variables, self._readouts(self.reader(variables), hidden, memory), batch, rng)
+            return self._head_act(variables, self._readouts(self.reader(variables), hidden, memory), batch, rng, promise)
         is_mean = self.config.bin_choice == "mean" and not temperature
         choose = nearest_to_mean if is_mean else Sampler(temperature, rng)
-        return self.decoded(self.bins_after(variables, hidden, memory, choose))
+        return self.decoded(self.bins_after(variables, hidden, memory, choose, self.forced(batch, promise)))
 
-    def think(self, variables: Variables, batch: Batch, rng: jax.Array, *, temperature: float = 0.0) -> Planned:
+    def forced(self, batch: Batch, promise: Promise | None) -> Forced | None:
+        """How the answers must begin, in bins; None where they are free. What a robot lacks is said as in training: as 0."""
+        actions = self.actions
+        if promise is None or self.continuation != "forced" or isinstance(actions, FastActions):
+            return None
+        known = promise.action if batch.action_mask is None else jnp.where(jnp.asarray(batch.action_mask), promise.action, 0.0)
+        return Forced(actions.bin(known), promise.held * self.config.action_dims)
+
+    def think(
+        self,
+        variables: Variables,
+        batch: Batch,
+        rng: jax.Array,
+        *,
+        temperature: float = 0.0,
+        promise: Promise | None = None,
+    ) -> Planned:
         """A plan and the action after it, of a model that plans."""
         cfg = self.config
         hidden, memory = self.begin(variables, batch, room=cfg.answer_length + cfg.num_action_tokens - 1)
         return write_planned(
             self.reader(variables), self.actions, hidden, memory,
             plan_end=cfg.plan_end, max_plan=cfg.answer_length, sampler=Sampler(temperature, rng),
+            forced=self.forced(batch, promise),
         )  # fmt: skip
 
     def answer(
@@ -144,15 +182,15 @@ class VLA:
         return write_text(reader, hidden, memory, max_tokens=max_tokens, sampler=Sampler(temperature, rng))
 
     def bins_after(
-        self, variables: Variables, hidden: Float[Array, "b d"], memory: Memory, choose: Choose
+        self, variables: Variables, hidden: Float[Array, "b d"], memory: Memory, choose: Choose, forced: Forced | None = None
     ) -> Int[Array, "b n"]:
-        """The action's bins after what was read so far; `hidden` is its last row."""
+        """The action's bins after what was read so far; `hidden` is its last row. Only tokens said in turn can be `forced`."""
         reader = self.reader(variables)
         actions = self.actions
         if isinstance(actions, FastActions):
             return write_chunk(reader, actions, hidden, memory, choose)
         if self.config.head == "tokens":
-            return write_actions(reader, actions, hidden, memory, choose)
+            return write_actions(reader, actions, hidden, memory, choose, forced)
         allowed = jnp.asarray(actions.allowed_bins)[None]
         return choose(bin_logits(reader, actions, self._readouts(reader, hidden, memory), allowed), 0)
 
@@ -213,9 +251,11 @@ class VLA:
         action, mask = jnp.asarray(batch.action), jnp.asarray(batch.action_mask)
         return self._head().apply({"params": variables["params"][HEAD]}, readouts, action, mask, rng, method="loss")  # type: ignore[return-value]
 
-    def _head_act(self, variables: Variables, readouts: Array, batch: Batch, rng: jax.Array) -> Float[Array, "b k a"]:
+    def _head_act(
+        self, variables: Variables, readouts: Array, batch: Batch, rng: jax.Array, promise: Promise | None = None
+    ) -> Float[Array, "b k a"]:
         mask = None if batch.action_mask is None else jnp.asarray(batch.action_mask)
-        return self._head().apply({"params": variables["params"][HEAD]}, readouts, rng, mask, method="act")  # type: ignore[return-value]
+        return self._head().apply({"params": variables["params"][HEAD]}, readouts, rng, mask, promise, method="act")  # type: ignore[return-value]
 
     def begin(self, variables: Variables, batch: Batch, *, room: int) -> tuple[Float[Array, "b d"], Memory]:
         """What predicts a robot's first answer token, and a memory with room for `room` of them."""

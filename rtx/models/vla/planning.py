@@ -19,8 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from rtx.errors import UserError
-from rtx.models.protocol import Variables
+from rtx.models.protocol import Promise, Variables
 from rtx.models.vla.config import PADDING, VLAConfig
 from rtx.models.vla.decode import Memory, write_planned
 from rtx.models.vla.inputs import behind
@@ -36,7 +35,7 @@ class Kept(NamedTuple):
     history_mask: Bool[Array, "b t"]
     proprio: Float[Array, "b t p"]
     plan: Int[Array, "b m"]
-    age: Int[Array, ""]
+    age: Int[Array, " b"]
 
 
 @dataclass(frozen=True)
@@ -47,29 +46,32 @@ class PlanningVLA(VLA):
         """The frames of `batch`, and no plan yet."""
         frames = {name: jax.tree.map(jnp.asarray, getattr(batch, name)) for name in _FRAMES}
         plan = jnp.zeros((len(batch.text), self.config.answer_length), jnp.int32)
-        return Kept(**frames, plan=plan, age=jnp.int32(self.config.plan_steps))
+        return Kept(**frames, plan=plan, age=jnp.full(len(batch.text), self.config.plan_steps, jnp.int32))
 
-    def act_again(self, variables: Variables, memory: Kept, batch: Batch, rng: jax.Array) -> tuple[Float[Array, "b k a"], Kept]:
-        """One sample only. A plan that led to no action gives NaN; of one without an end of what lasts nothing is kept."""
-        if len(batch.text) != 1:
-            raise UserError(f"plans are kept for one robot at a time, got a batch of {len(batch.text)}; use a session for each")
+    def act_again(
+        self, variables: Variables, memory: Kept, batch: Batch, rng: jax.Array, promise: Promise | None = None
+    ) -> tuple[Float[Array, "b k a"], Kept]:
+        """A plan that led to no action gives NaN; of one without an end of what lasts nothing is kept."""
         frames = {name: _newer(getattr(memory, name), getattr(batch, name)) for name in _FRAMES}
         whole, cfg = dataclasses.replace(batch, **frames), self.config
         kept = jnp.where(memory.age < cfg.plan_steps, behind(memory.plan, cfg.plan_lasting or cfg.plan_end), 0)
         said = jnp.where(jnp.arange(cfg.answer_length) < kept[:, None], memory.plan, PADDING)
         reader = self.reader(variables)
-        room = cfg.answer_length * (2 if cfg.plan_lasting else 1)  # what is kept is written at full width, the rest behind it
+        # What one row keeps is written at full width, and what is thought behind it, by it or by another row.
+        room = cfg.answer_length * (2 if cfg.plan_lasting or len(said) > 1 else 1)
         hidden, read = self.begin(variables, whole, room=room + cfg.num_action_tokens - 1)
 
         def again() -> tuple[Array, Memory]:
             rows, written = reader.write(said, read)
-            return jnp.take_along_axis(rows, kept[:, None, None] - 1, axis=1)[:, 0], written
+            behind_kept = jnp.take_along_axis(rows, jnp.maximum(kept[:, None, None] - 1, 0), axis=1)[:, 0]
+            return jnp.where(kept[:, None] > 0, behind_kept, hidden), written
 
-        hidden, read = jax.lax.cond(kept[0] > 0, again, lambda: (hidden, read))
+        hidden, read = jax.lax.cond(jnp.any(kept > 0), again, lambda: (hidden, read))
         planned = write_planned(
-            reader, self.actions, hidden, read, plan_end=cfg.plan_end, max_plan=cfg.answer_length, said=said
-        )
-        age = jnp.where(kept[0] > 0, memory.age + 1, 1)
+            reader, self.actions, hidden, read, plan_end=cfg.plan_end, max_plan=cfg.answer_length, said=said,
+            forced=self.forced(batch, promise),
+        )  # fmt: skip
+        age = jnp.where(kept > 0, memory.age + 1, 1)
         return self.decoded(planned.bins, planned.is_action), Kept(**frames, plan=planned.plan, age=age)
 
 

@@ -2,7 +2,7 @@
 
     head = build_head("flow", chunk=k, action_dims=a)           a linen module; in `setup` of the network, or on its own
     per_sample = head.loss(readout, action, mask, rng)          readout [b, n, d], action [b, k, a], mask bool [b, k, a] -> [b]
-    action = head.act(readout, rng, mask)                       [b, k, a] in [-1, 1]
+    action = head.act(readout, rng, mask, promise)              [b, k, a] in [-1, 1]; held rows of the promise come back
 
 A sample's loss is a mean over its valid entries, and 0 where it has none (web data). Entries that are not valid reach neither
 the loss nor the network. Heads compute in float32.

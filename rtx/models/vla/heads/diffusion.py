@@ -6,6 +6,10 @@
 One thing is not Octo's, which keeps what is being denoised within 5: here the action that the noise implies is kept in model
 space at every step. At t = 19 the noise's error is multiplied by 32, and after 800 updates on 8 chunks of 2 x 8 numbers the
 sampled ones were off by 0.111 Octo's way, by 0.041 this way.
+
+What the robot will do anyway (real-time chunking) is inpainted: at every step the action that the noise implies is replaced by
+what is promised, as far as its weight goes. So what is promised takes the way that noising it would have taken, the network
+sees it at its own noise level, and the last step leaves it as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, Int
 
+from rtx.models.protocol import Promise
 from rtx.models.vla.heads.layers import Denoiser, clipped, keys, valid_mean
+from rtx.models.vla.heads.promised import kept, weights
 
 
 def cosine_betas(num_steps: int) -> Float64[np.ndarray, " t"]:
@@ -42,11 +48,13 @@ def denoise(
     shape: tuple[int, int, int],
     betas: np.ndarray,
     mask: Bool[Array, "b k a"] | None = None,
+    promise: Promise | None = None,
 ) -> Float[Array, "b k a"]:
     """From noise to a sample, step by step: `noise_in(noisy, step)` says what of it is noise.
 
     Entries that `mask` calls invalid are shown to `noise_in` as in training: as 0 with the noise of the step.
     """
+    weight = None if promise is None else weights(promise, shape[1])[..., None]
     alpha_bar = jnp.asarray(np.cumprod(1 - betas), jnp.float32)
     beta = jnp.asarray(betas, jnp.float32)
 
@@ -57,6 +65,8 @@ def denoise(
             x = jnp.where(mask, x, jnp.sqrt(1 - alpha_bar[step]) * unknown)
         now, before = alpha_bar[step], jnp.where(step > 0, alpha_bar[step - 1], 1.0)
         action = clipped((x - jnp.sqrt(1 - now) * noise_in(x, jnp.full(shape[0], step))) / jnp.sqrt(now))
+        if promise is not None and weight is not None:
+            action = action + weight * (promise.action - action)
         mean = (jnp.sqrt(before) * beta[step] * action + jnp.sqrt(1 - beta[step]) * (1 - before) * x) / (1 - now)
         return mean + jnp.where(step > 0, jnp.sqrt(beta[step]), 0.0) * fresh
 
@@ -100,7 +110,11 @@ class DiffusionHead(nn.Module):
         return self.action_dims * valid_mean((told - noise) ** 2, mask)
 
     def act(
-        self, readout: Float[Array, "b n d"], rng: jax.Array, mask: Bool[Array, "b k a"] | None = None
+        self,
+        readout: Float[Array, "b n d"],
+        rng: jax.Array,
+        mask: Bool[Array, "b k a"] | None = None,
+        promise: Promise | None = None,
     ) -> Float[Array, "b k a"]:
         """A sample. `mask`: the entries that the robot has, where known."""
         (network, of_network), (time, of_time) = self.network.unbind(), self.time.unbind()
@@ -109,4 +123,4 @@ class DiffusionHead(nn.Module):
             return network.apply(of_network, noisy, time.apply(of_time, step), readout)  # type: ignore[return-value]
 
         shape = (readout.shape[0], self.chunk, self.action_dims)
-        return clipped(denoise(noise_in, rng, shape, cosine_betas(self.num_steps), mask))
+        return kept(clipped(denoise(noise_in, rng, shape, cosine_betas(self.num_steps), mask, promise)), promise)

@@ -3,6 +3,9 @@
     x_t = t noise + (1 - t) action,    the network tells the velocity noise - action,    t = 1 is noise
     training   t = 0.999 s + 0.001, s ~ Beta(1.5, 1): more often near the noise
     acting     10 Euler steps from t = 1 to t = 0
+    promised   the velocity is corrected towards what the robot will do anyway: real-time chunking (arXiv 2506.07339)
+                   v - min(beta, (t^2 + (1 - t)^2) / (t (1 - t))) * J^T W (promised - action)
+                   where action = x - t v(x), J its Jacobian
 
 pi0's velocity comes from a transformer of 300 M parameters that attends to the backbone's keys; here it is a small MLP on the
 readouts, the one of the diffusion head.
@@ -18,7 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from rtx.models.protocol import Promise
 from rtx.models.vla.heads.layers import Denoiser, clipped, keys, valid_mean
+from rtx.models.vla.heads.promised import kept, weights
+
+MAX_GUIDANCE = 5.0  # beta: with few steps larger ones diverge; the paper's
 
 
 def random_times(rng: jax.Array, num: int) -> Float[Array, " b"]:
@@ -40,17 +47,33 @@ def flow(
     noise: Float[Array, "b k a"],
     num_steps: int,
     mask: Bool[Array, "b k a"] | None = None,
+    promise: Promise | None = None,
 ) -> Float[Array, "b k a"]:
     """From `noise` at t = 1 to a sample at t = 0 in equal Euler steps. Not clipped to model space.
 
-    Entries that `mask` calls invalid are shown to `velocity` as in training: on the straight way to 0.
+    Entries that `mask` calls invalid are shown to `velocity` as in training: on the straight way to 0; they have no promise.
     """
+    is_there = jnp.ones(noise.shape, bool) if mask is None else mask
+
+    def at(x: jax.Array, time: jax.Array) -> jax.Array:
+        return velocity(x, jnp.full(noise.shape[0], time))
+
+    def guided(x: jax.Array, time: jax.Array, promise: Promise) -> jax.Array:
+        def action_of(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            told = at(x, time)
+            return x - time * told, told
+
+        action, back_through, told = jax.vjp(action_of, x, has_aux=True)
+        off = jnp.where(is_there, weights(promise, noise.shape[1])[..., None] * (promise.action - action), 0.0)
+        straight = time * (1 - time)
+        strength = jnp.where(straight > 0, (time**2 + (1 - time) ** 2) / jnp.maximum(straight, 1e-6), jnp.inf)
+        return told - jnp.minimum(strength, MAX_GUIDANCE) * back_through(off)[0]
 
     def back(i: jax.Array, x: jax.Array) -> jax.Array:
         time = 1 - i / num_steps
         if mask is not None:
             x = jnp.where(mask, x, time * noise)
-        return x - velocity(x, jnp.full(noise.shape[0], time)) / num_steps
+        return x - (at(x, time) if promise is None else guided(x, time, promise)) / num_steps
 
     return jax.lax.fori_loop(0, num_steps, back, noise)
 
@@ -79,7 +102,11 @@ class FlowHead(nn.Module):
         return valid_mean((told - (noise - action)) ** 2, mask)
 
     def act(
-        self, readout: Float[Array, "b n d"], rng: jax.Array, mask: Bool[Array, "b k a"] | None = None
+        self,
+        readout: Float[Array, "b n d"],
+        rng: jax.Array,
+        mask: Bool[Array, "b k a"] | None = None,
+        promise: Promise | None = None,
     ) -> Float[Array, "b k a"]:
         """A sample. `mask`: the entries that the robot has, where known."""
         network, variables = self.network.unbind()
@@ -88,4 +115,4 @@ class FlowHead(nn.Module):
             return network.apply(variables, x, time_features(time, self.time_dim), readout)  # type: ignore[return-value]
 
         noise = jax.random.normal(rng, (readout.shape[0], self.chunk, self.action_dims))
-        return clipped(flow(velocity, noise, self.num_steps, mask))
+        return kept(clipped(flow(velocity, noise, self.num_steps, mask, promise)), promise)

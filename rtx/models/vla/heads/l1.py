@@ -13,7 +13,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from rtx.errors import UserError
+from rtx.models.protocol import Promise
 from rtx.models.vla.heads.layers import clipped, valid_mean
+from rtx.models.vla.heads.promised import kept
 
 
 class L1Head(nn.Module):
@@ -41,7 +43,11 @@ class L1Head(nn.Module):
         return valid_mean(jnp.abs(self(readout) - action), mask)
 
     def act(
-        self, readout: Float[Array, "b n d"], rng: jax.Array, mask: Bool[Array, "b k a"] | None = None
+        self,
+        readout: Float[Array, "b n d"],
+        rng: jax.Array,
+        mask: Bool[Array, "b k a"] | None = None,
+        promise: Promise | None = None,
     ) -> Float[Array, "b k a"]:
-        """The same for every `rng` and `mask`."""
-        return clipped(self(readout))
+        """The same for every `rng` and `mask`; what is promised is put in front."""
+        return kept(clipped(self(readout)), promise)
