@@ -23,6 +23,7 @@ from rtx.control.execution import Action, Executor
 from rtx.control.guard import Status
 from rtx.control.host import GuardedRobot
 from rtx.control.judge import Command, Converts
+from rtx.control.recording import Recording
 from rtx.control.smoothness import Smoothness, Trace
 from rtx.drivers.driver import RobotState
 from rtx.spec import to_json
@@ -61,14 +62,25 @@ class DriveReport:
 
 
 class DriveLog:
-    """One JSON line a period: what was measured, what was sent. With no folder it keeps nothing."""
+    """One JSON line a period: what was measured, what was sent. With no folder it keeps nothing.
 
-    def __init__(self, folder: Path | None) -> None:
+    `recording` gets the pictures, with state and action as the policy has them.
+    """
+
+    def __init__(self, folder: Path | None, *, recording: Recording | None = None) -> None:
+        self._recording = recording
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         self._file = None if folder is None else open(folder / "drive.jsonl", "a", encoding="utf-8")  # noqa: SIM115
 
-    def add(self, state: RobotState, action: Action | None, status: Status, now_ns: int) -> None:
+    def add(
+        self, state: RobotState, proprio: np.ndarray, action: Action | None, status: Status, now_ns: int
+    ) -> None:  # fmt: skip
+        """`proprio`: the state as the policy has it."""
+        if self._recording is not None and action is not None:
+            self._recording.add(state.images, proprio, action.values, now_ns)
+        if self._recording is not None and status.mode == "stopped":
+            self._recording.cut(status.reason)
         if self._file is None:
             return
         line: dict[str, Any] = {
@@ -84,6 +96,8 @@ class DriveLog:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+        if self._recording is not None:
+            self._recording.close()
 
 
 def drive(
@@ -99,7 +113,7 @@ def drive(
     obey_terminate: bool = False,
     log: DriveLog | None = None,
 ) -> DriveReport:
-    """Arms the robot and drives it for `seconds` (None: until it is stopped for good or interrupted), then stops it softly.
+    """Arms the robot and drives it for `seconds` (None: until it is stopped for good), or until Ctrl-C, then stops it softly.
 
     `on_stopped` is told when the guard has stopped the robot and says whether to arm it again; without one a stop is the end.
     `obey_terminate`: an action that says "terminate" ends the drive too. Raises WorldError where guard, driver or server fail
@@ -125,12 +139,13 @@ def drive(
                 )
             status = robot.status()
             periods += 1
+            proprio = np.asarray(adapter.proprio(state.proprio), np.float64)
             trace.add(
-                np.asarray(adapter.proprio(state.proprio), np.float64)[:3],
+                proprio[:3],
                 age_ns=None if action is None else now_ns - action.stamp_ns,
                 stamp_ns=0 if action is None else action.stamp_ns,
             )
-            log.add(state, action, status, now_ns)
+            log.add(state, proprio, action, status, now_ns)
             if status.mode == "stopped":
                 stops.append(status.reason)
                 if on_stopped is None or not on_stopped(status):
@@ -143,6 +158,8 @@ def drive(
                 break
             next_ns = max(next_ns + period_ns, clock.now_ns() - period_ns)  # a late period does not make the next ones hurry
             clock.sleep_until(next_ns)
+    except KeyboardInterrupt:
+        pass  # a person's way to end it: the robot is stopped, and the report says what was
     finally:
         robot.stop("the drive is over")
         log.close()

@@ -7,6 +7,7 @@ The record's `standardize` is the robot's inverse direction: native command and 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,21 +60,21 @@ def load_episodes(path: Path | str, record: DatasetRecord, *, most: int) -> list
 
     Raises UserError for a folder without RLDS, a record that does not fit it or a set without episodes; WorldError for damage.
     """
+    found = list(itertools.islice(each_episode(path, record), most))
+    if not found:
+        raise UserError(f"{path} holds no episode with a step in it")
+    return found
+
+
+def each_episode(path: Path | str, record: DatasetRecord) -> Iterator[Recorded]:
+    """Those of at least one step, one after the other, those held out for validation first. Raises as `load_episodes`."""
     source = open_source(path, record.name)
     if source.file_format != "tfrecord":
         raise UserError(
             f"{path} is stored as {source.file_format}; the doctor reads TFRecord files, as `rtx data write` makes them"
         )
     record.validate(source.features, where=str(source.directory))
-    found: list[Recorded] = []
-    for episode in _episodes(source, record):
-        if len(episode):
-            found.append(episode)
-        if len(found) == most:
-            break
-    if not found:
-        raise UserError(f"{path} holds no episode with a step in it")
-    return found
+    yield from (episode for episode in _episodes(source, record) if len(episode))
 
 
 def _episodes(source: Source, record: DatasetRecord) -> Iterator[Recorded]:

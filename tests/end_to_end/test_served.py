@@ -9,8 +9,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import jax
-import numpy as np
 import pytest
 
 from benchmarks.disconnects import measure
@@ -19,14 +17,13 @@ from rtx.errors import UserError
 from rtx.eval.evaluate import evaluate_checkpoint, load_evaluation
 from rtx.eval.results import Evaluation
 from rtx.eval.served import ServedPolicy
-from rtx.models.families import model_to_json
 from rtx.robots.sim_arms import SIM_ARMS
 from rtx.serve.policy import Policy
-from rtx.train import checkpoint
 from tests import small_policy
 from tests.end_to_end.command import COMMAND, environment
 from tests.end_to_end.test_quickstart import needs_gl
 from tests.eval.point_robot import PointRobot
+from tests.saved_policy import save_policy
 
 SEVEN = tuple(SIM_ARMS)
 
@@ -48,14 +45,7 @@ def all_arms_policy() -> Policy:
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    policy, root = all_arms_policy(), tmp_path_factory.mktemp("run")
-    variables = jax.jit(policy.model.init)(jax.random.key(0), policy.blank_batch())
-    side = checkpoint.SideFiles(
-        contract=policy.contract, model=model_to_json(policy.model), tokenizer=policy.tokenizer.to_json(),
-        data={"next_sample": 0, "fingerprint": "f"}, config={},
-    )  # fmt: skip
-    checkpoint.save(root / "checkpoints", step=7, state={"step": np.int32(7), "variables": variables, "ema": None}, side=side)
-    return root
+    return save_policy(all_arms_policy(), tmp_path_factory.mktemp("run"))
 
 
 @contextlib.contextmanager
