@@ -19,7 +19,7 @@ from rtx.cli.ckpt import add_ckpt
 from rtx.cli.data import add_data
 from rtx.cli.doctor import add_doctor
 from rtx.cli.drive import add_drive
-from rtx.cli.eval import add_eval
+from rtx.cli.eval import add_eval, spelled_out
 from rtx.cli.finetune import add_finetune
 from rtx.cli.plan import add_plan
 from rtx.cli.report import add_report
@@ -35,7 +35,7 @@ EXIT_USER, EXIT_WORLD, EXIT_INTERRUPT = 2, 1, 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits with its code."""
-    args = _parser().parse_args(arguments)
+    args = _parser().parse_args(spelled_out(sys.argv[1:] if arguments is None else arguments))
     _log_to_stderr()
     try:
         args.verb(args)

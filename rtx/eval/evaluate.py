@@ -122,6 +122,8 @@ def evaluate_checkpoint(
     episodes_per_cell: int | None = None,
     num_workers: int = 2,
     baselines: bool = True,
+    against: Path | None = None,
+    stop_early: bool = False,
     server: str | None = None,
     robot: Embodiment | None = None,
     settings: Settings = STANDARD,
@@ -129,6 +131,7 @@ def evaluate_checkpoint(
 ) -> str:
     """`rtx eval`: a checkpoint against random and untrained on a named suite; writes `out/report.html`, returns what to print.
 
+    `against`: another checkpoint in place of the baselines. `stop_early`: as in `evaluate`.
     Without `arms` the suite is narrowed to those the checkpoint knows. With `server`, the URL of a policy server with the same
     checkpoint, what is behind it plays too, on the same seeds, in place of the baselines. `robot`: a user's own, played alone,
     on the simulated arm that is like it; the policy's robots that are no simulated arms find theirs by themselves.
@@ -157,6 +160,8 @@ def evaluate_checkpoint(
             served = ServedPolicy(server, contract=policy.contract, checkpoint=policy.fingerprint, token=read_token(None))
             stack.callback(served.close)
             policies = {"served": served} | policies
+        elif against is not None:
+            policies |= {"other": load_policy(against)}
         elif baselines:
             policies |= {"untrained": untrained(policy), "random": RandomPolicy(policy.contract)}
         if names:
@@ -164,11 +169,14 @@ def evaluate_checkpoint(
         if robots:
             make_environment = AsRobots(make_environment or environment_of(chosen), robots)
         evaluation = evaluate(
-            policies, chosen, out, num_workers=num_workers, settings=settings, make_environment=make_environment
-        )
+            policies, chosen, out, num_workers=num_workers, stop_early=stop_early, settings=settings,
+            make_environment=make_environment,
+        )  # fmt: skip
     metrics = checkpoint / "metrics.jsonl"
     report = write_report(out / "report.html", evaluation=evaluation, training_metrics=metrics if metrics.exists() else None)
     text = summary(evaluation, report)
+    if evaluation.stopped_early:
+        text += f"\nStopped early: {evaluation.suite.episodes_per_cell} of {evaluation.planned} episodes of each cell."
     if server is not None:
         text += "\n" + same_outcomes(evaluation.select("served"), evaluation.select("trained"))
     return text

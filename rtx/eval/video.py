@@ -33,7 +33,8 @@ from rtx.eval.traces import HEIGHT_PX, Traces
 from rtx.files import atomic
 
 VIEW_PX, EYE_PX, STRIP_PX = 320, 160, 48
-SIZE = (VIEW_PX + EYE_PX, VIEW_PX + STRIP_PX + HEIGHT_PX)  # width, height; even, as yuv420p wants
+SIZE = (VIEW_PX + EYE_PX, VIEW_PX + STRIP_PX)  # width, height; even, as yuv420p wants
+TRACED_SIZE = (SIZE[0], SIZE[1] + HEIGHT_PX)
 MAX_BITS_PER_S = 160_000  # 300 kB for 15 s; typical episodes need a third
 _HOLD_S = 1.0  # the last frame stays, so that the verdict can be read
 _INK, _PAPER, _GOOD, _BAD, _DIM = "#f4f4f5", "#18181b", "#4ade80", "#f87171", "#a1a1aa"
@@ -62,7 +63,7 @@ class EpisodeVideo:
     @contextlib.contextmanager
     def open(cls, path: Path, *, hz: float, traces: Traces) -> Iterator[EpisodeVideo]:
         """The file appears when the block ends well, with the verdict on its last second."""
-        with encoder(path, hz=hz) as (container, stream):
+        with encoder(path, hz=hz, size=TRACED_SIZE) as (container, stream):
             video = cls(container, stream, hz, traces)
             yield video
             video._finish()
@@ -88,8 +89,9 @@ def compose(
     view: UInt8[np.ndarray, "h w 3"], eyes: Sequence[np.ndarray], *, title: str, status: str, verdict: str = "",
     traces: Traces | None = None,
 ) -> UInt8[np.ndarray, "h2 w2 3"]:  # fmt: skip
-    """One video frame: `view` large, up to two smaller pictures beside it, the text below. RGB, always of `SIZE`."""
-    canvas = Image.new("RGB", SIZE, _PAPER)
+    """One video frame: `view` large, up to two smaller pictures beside it, the text below. RGB of `SIZE`, of
+    `TRACED_SIZE` with traces under it."""
+    canvas = Image.new("RGB", TRACED_SIZE if traces else SIZE, _PAPER)
     canvas.paste(_fitted(view, VIEW_PX), (0, 0))
     for row, eye in enumerate(eyes[:2]):
         canvas.paste(_fitted(eye, EYE_PX), (VIEW_PX, row * EYE_PX))
@@ -100,7 +102,7 @@ def compose(
     if verdict:
         draw.text((width - 8, top + 26), verdict, font=_font(14), fill=_GOOD if verdict == "solved" else _BAD, anchor="ra")
     if traces is not None:
-        traces.draw(draw, left=0, top=VIEW_PX + STRIP_PX, width=width, font=_font(11))
+        traces.draw(draw, left=0, top=SIZE[1], width=width, font=_font(11))
     return np.asarray(canvas)
 
 
