@@ -103,9 +103,9 @@ def rtx_transfer(out: Path, *, preset: str = "default", num_workers: int = 2) ->
     text = ""
     for seed in range(plan.seeds):
         _record(out, plan, seed, stages, num_workers)
-        for run in (MIXTURE, *plan.arms):
-            _train(out, plan, seed, run, stages)
+        _train(out, plan, seed, MIXTURE, stages)
         for arm in plan.arms:
+            _train(out, plan, seed, arm, stages)
             _evaluate(out, plan, seed, arm, {MIXTURE: MIXTURE, "alone": arm}, stages, num_workers)
         on_new = [run for count in plan.new for run in (f"tuned-{count}", f"scratch-{count}")]
         for run in on_new:

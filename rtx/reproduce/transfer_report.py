@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.eval.results import Evaluation, load_evaluation
-from rtx.eval.seeded import SeededComparison, Trials, compare_seeded
+from rtx.eval.seeded import SeededComparison, SeededRate, Trials, compare_seeded
 from rtx.eval.statistics import Verdict
 from rtx.files import atomic
 from rtx.page import count, page
@@ -131,12 +131,19 @@ def as_text(findings: Findings, *, planned: int) -> str:
     lines = [f"{count(findings.num_seeds, 'seed')}{some}, 95 % intervals"]
     for first, second, pairs in _tables(findings):
         rows = [[pair.arms, pair.task, *_told(pair.found)] for pair in pairs]
-        lines += ["", text_table(["arms", "task", first, second, "the first is"], rows)]
+        lines += ["", text_table(["arms", "task", first, second, "the first is", "why"], rows)]
     return "\n".join([*lines, "", *claims(findings), ""])
 
 
 def _told(found: SeededComparison) -> list[str]:
-    return [str(found.first), str(found.second), f"{found.verdict} ({found.reason})"]
+    return [_rate(found.first), _rate(found.second), found.verdict, found.reason]
+
+
+def _rate(rate: SeededRate) -> str:
+    """`67 % (44..84; seeds 60, 70, 71)`."""
+    low, high = 100 * rate.interval.low, 100 * rate.interval.high
+    seeds = ", ".join(f"{100 * of_seed.value:.0f}" for of_seed in rate.seeds)
+    return f"{100 * rate.value:.0f} % ({low:.0f}..{high:.0f}; seeds {seeds})"
 
 
 def _tables(findings: Findings) -> list[tuple[str, str, Sequence[Pair]]]:
