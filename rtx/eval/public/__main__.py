@@ -57,9 +57,9 @@ def _replay(args: argparse.Namespace) -> None:
     count: collections.Counter[str] = collections.Counter()
     refused = 0
     for done in replay(suite, arm=args.arm, tasks=_tasks(args), episodes=args.episodes):
-        won[done.task][done.through_rtx] += done.success
+        won[done.task][done.through_rtx] += done.played.success
         count[done.task] += not done.through_rtx
-        refused += done.refusals if done.through_rtx else 0
+        refused += done.played.refusals if done.through_rtx else 0
         if done.through_rtx and count[done.task] == args.episodes:
             n, task = args.episodes, won[done.task]
             print(f"{done.task:40} native {task[False]:3}/{n}   through rtx {task[True]:3}/{n}", flush=True)

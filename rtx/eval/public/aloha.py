@@ -48,7 +48,11 @@ class GymAloha:
             raise SUITE.missing(error) from error
         self._make_view, self._mujoco, self._sim = View, dm_control.mujoco, sim
         self._constants, self._utils = constants, utils
-        self._task, self._physics, self._rules, self._view = "", None, None, None
+        self._task = ""
+        self._physics: Any = None
+        self._rules: Any = None
+        self._view: View | None = None
+        self._start = np.zeros(0)
         self._success = False
 
     @property
@@ -112,8 +116,8 @@ class GymAloha:
     def _load(self, task: str) -> None:
         self.close()
         path = self._constants.ASSETS_DIR / f"bimanual_viperx_{task}.xml"
-        self._physics: Any = self._mujoco.Physics.from_xml_path(str(path))
-        self._rules: Any = getattr(self._sim, f"{_CLASSES[task]}Task")()
+        self._physics = self._mujoco.Physics.from_xml_path(str(path))
+        self._rules = getattr(self._sim, f"{_CLASSES[task]}Task")()
         self._task = task
 
     def _placement(self, seed: int) -> np.ndarray:

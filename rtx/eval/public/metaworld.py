@@ -9,6 +9,7 @@ is a place without a mark, the little sphere that the suite draws is all there i
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -100,9 +101,12 @@ class MetaWorld:
             from metaworld.policies import ENV_POLICY_MAP
         except ImportError as error:
             raise SUITE.missing(error) from error
-        self._classes, self._experts = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE, ENV_POLICY_MAP
+        self._classes: Mapping[str, Any] = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
+        self._experts: Mapping[str, Any] = ENV_POLICY_MAP
         self._make_view = View
-        self._task, self._env, self._view = "", None, None
+        self._task = ""
+        self._env: Any = None
+        self._view: View | None = None
         self._observation = np.zeros(39)
         self._success = False
 
@@ -161,7 +165,7 @@ class MetaWorld:
     def _load(self, task: str) -> None:
         self.close()
         self._task = task
-        self._env: Any = self._classes[f"{task}-goal-observable"](seed=0)
+        self._env = self._classes[f"{task}-goal-observable"](seed=0)
         self._env._freeze_rand_vec = False  # a new scene at each reset ...
         self._env.seeded_rand_vec = True  # ... from the generator that `seed` makes
         self._env.max_path_length = 10**9  # episodes end by rtx.eval.play

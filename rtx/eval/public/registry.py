@@ -6,11 +6,11 @@ import functools
 from collections.abc import Mapping
 
 from rtx.errors import unknown_name
-from rtx.eval.public import aloha, metaworld, robosuite_tasks
+from rtx.eval.public import aloha, language_table, metaworld, robosuite_tasks
 from rtx.eval.public.suite import PublicEnvironment, PublicSuite
 
 PUBLIC_SUITES: Mapping[str, PublicSuite] = {
-    suite.name: suite for suite in (metaworld.SUITE, robosuite_tasks.SUITE, aloha.SUITE)
+    suite.name: suite for suite in (metaworld.SUITE, robosuite_tasks.SUITE, aloha.SUITE, language_table.SUITE)
 }
 
 

@@ -9,34 +9,40 @@ must agree: what differs is rounding (which contacts amplify), or a mapping that
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rtx.embodiment import Embodiment, Layout
 from rtx.eval.play import Pilot
-from rtx.eval.public.suite import PublicEnvironment, PublicSuite
+from rtx.eval.public.suite import PublicEnvironment, PublicFrame, PublicSuite
 from rtx.eval.seeds import seed_for
 from rtx.robots.adapter_layout import default_layout
 from rtx.robots.public_arms import PUBLIC_ARMS
 from rtx.spec import ActionChunk
 
-_PURPOSE = "replay"
+OnStep = Callable[[PublicFrame, np.ndarray], None]
+"""The frame before a step and the native action that the expert wants there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """`refusals`: what the safety filter changed on the way through rtx."""
+
+    success: bool
+    steps: int
+    refusals: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """One episode. `through_rtx`: by way of the canonical action; `refusals`: what the safety filter changed."""
+    """One episode. `through_rtx`: by way of the canonical action."""
 
     task: str
     index: int
     through_rtx: bool
-    success: bool
-    steps: int
-    refusals: int
-    wall_s: float
+    played: Played
 
 
 def layout_of(embodiment: Embodiment, arm: str) -> Layout:
@@ -44,46 +50,46 @@ def layout_of(embodiment: Embodiment, arm: str) -> Layout:
     return PUBLIC_ARMS[arm][1] if arm in PUBLIC_ARMS else default_layout(embodiment)
 
 
-def replay(
-    suite: PublicSuite, *, arm: str = "", tasks: Sequence[str] = (), episodes: int = 10, native: bool = True
-) -> Iterator[Replayed]:
-    """Plays `episodes` scenes of each task with the suite's expert; twice if `native`, else through rtx only.
+def replay(suite: PublicSuite, *, arm: str = "", tasks: Sequence[str] = (), episodes: int = 10) -> Iterator[Replayed]:
+    """Plays `episodes` scenes of each task with the suite's expert: natively, then through rtx. Without pictures.
 
-    Without pictures. Raises UserError where the suite has no expert.
+    Raises UserError where the suite has no expert.
     """
-    arm = arm or suite.arms[0]
+    arm, tasks = arm or suite.arms[0], tuple(tasks) or suite.replayable()
     env = suite.build(arm)
     try:
-        for task in tasks or suite.replayable():
+        for task in tasks:
             for index in range(episodes):
-                seed = seed_for(_PURPOSE, suite.name, arm, task, index)
-                for through_rtx in (False, True) if native else (True,):
-                    yield _played(env, suite, arm, task, index, seed, through_rtx=through_rtx)
+                seed = seed_for("replay", suite.name, arm, task, index)
+                for through_rtx in (False, True):
+                    played = play_expert(env, suite, arm, task, seed, through_rtx=through_rtx)
+                    yield Replayed(task=task, index=index, through_rtx=through_rtx, played=played)
     finally:
         env.close()
 
 
-def _played(
-    env: PublicEnvironment, suite: PublicSuite, arm: str, task: str, index: int, seed: int, *, through_rtx: bool
-) -> Replayed:
-    start = time.monotonic()
-    frame = env.reset(task=task, seed=seed, render=False)
+def play_expert(
+    env: PublicEnvironment, suite: PublicSuite, arm: str, task: str, seed: int, *, through_rtx: bool,
+    on_step: OnStep | None = None,
+) -> Played:  # fmt: skip
+    """One episode until success or the suite's time limit. Pictures are drawn only for `on_step`."""
+    render = on_step is not None
+    frame = env.reset(task=task, seed=seed, render=render)
     expert = env.expert()
     pilot = Pilot(env, frame, safety=True, layout=layout_of(env.embodiment, arm))
     hz, step = env.embodiment.control_hz, 0
     max_steps = max(1, round(suite.max_seconds(task) * hz))
     while step < max_steps and not env.success:
         native = expert()
+        if on_step is not None:
+            on_step(frame, native)
         if through_rtx:
             canonical = pilot.adapter.to_canonical(native, proprio_native=frame.proprio)
-            frame = pilot.step(_chunk(pilot, canonical, hz), 0, frame, render=False)
+            frame = pilot.step(_chunk(pilot, canonical, hz), 0, frame, render=render)
         else:
-            frame = env.step(native, render=False)
+            frame = env.step(native, render=render)
         step += 1
-    return Replayed(
-        task=task, index=index, through_rtx=through_rtx, success=env.success, steps=step,
-        refusals=sum(pilot.refusals.values()), wall_s=time.monotonic() - start,
-    )  # fmt: skip
+    return Played(success=env.success, steps=step, refusals=sum(pilot.refusals.values()))
 
 
 def _chunk(pilot: Pilot, canonical: np.ndarray, hz: float) -> ActionChunk:

@@ -57,7 +57,9 @@ class Robosuite:
         except ImportError as error:
             raise SUITE.missing(error) from error
         self._make_view = View
-        self._task, self._env, self._view = "", None, None
+        self._task = ""
+        self._env: Any = None
+        self._view: View | None = None
         self._success = False
 
     @property
@@ -116,7 +118,7 @@ class Robosuite:
 
     def _load(self, task: str) -> None:
         self.close()
-        self._env: Any = self._package.make(
+        self._env = self._package.make(
             task, robots="Panda", use_camera_obs=False, has_offscreen_renderer=False, has_renderer=False, ignore_done=True,
             control_freq=round(ROBOSUITE_PANDA.control_hz), hard_reset=False, reward_shaping=False,
         )  # fmt: skip

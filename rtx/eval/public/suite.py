@@ -76,6 +76,7 @@ class PublicSuite:
     control_hz: float
     environment: str
     install: str
+    python: str = ""  # of suites in a Python of their own: RTX_<this>_PYTHON names it
     expert: str = ""
     expert_tasks: tuple[str, ...] = ()  # () = all, if there is an expert
     task_steps: Mapping[str, int] = field(default_factory=dict)
