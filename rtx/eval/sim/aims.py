@@ -106,7 +106,7 @@ def _aim_grasp(env: SimEnv, low: float) -> Aim:
 
 def _is_held(env: SimEnv) -> bool:
     offset = env.state.gripper - env.state.cube
-    return float(np.linalg.norm(offset[:2])) < 0.018 and abs(offset[2]) < 0.02 and env.opening < _HELD
+    return float(np.linalg.norm(offset[:2])) < 0.018 and abs(float(offset[2])) < 0.02 and env.opening < _HELD
 
 
 def _higher(env: SimEnv) -> float:
