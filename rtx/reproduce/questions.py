@@ -1,6 +1,6 @@
 """How many held-out questions a checkpoint answers, word for word as it writes them: what it kept of its web data.
 
-    val.jsonl --every n-th--> picture, question --model.answer--> text --grounding.is_right--> {"000019 where is ...": True}
+    rtx.eval.questions: picture, question --model.answer--> text --grounding.is_right--> {"000019 where is ...": True}
 
 Answers are written greedily, batch by batch in one compiled program, and kept in a file: asked once.
 """
@@ -8,9 +8,7 @@ Answers are written greedily, batch by batch in one compiled program, and kept i
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ import jax
 import numpy as np
 
 from rtx import images, progress
+from rtx.eval.questions import Asked
 from rtx.eval.sim.grounding import is_right
 from rtx.files import read_json, write_json
 from rtx.models.blank import blank_batch
@@ -28,30 +27,6 @@ if TYPE_CHECKING:
     from rtx.train.checkpoint import Checkpoint
 
 _BATCH = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One line of the JSONL: a question of a kind about a picture, and the true answer."""
-
-    image: Path
-    kind: str
-    question: str
-    answer: str
-
-    @property
-    def key(self) -> str:
-        return f"{self.image.stem} {self.question}"
-
-
-def held_out(web: Path, count: int) -> list[Asked]:
-    """`count` questions of `web/val.jsonl`, evenly spaced; all of them if there are fewer."""
-    rows = [json.loads(line) for line in (web / "val.jsonl").read_text().splitlines()]
-    chosen = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))
-    return [
-        Asked(image=web / rows[i]["image"], kind=rows[i]["kind"], question=rows[i]["prefix"], answer=rows[i]["suffix"])
-        for i in chosen.tolist()
-    ]
 
 
 def answered(run: Path, questions: Sequence[Asked], out: Path, *, name: str) -> dict[str, dict[str, Any]]:

@@ -29,9 +29,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtx.errors import look_up
+from rtx.eval.questions import read_questions
 from rtx.eval.suite import Suite
 from rtx.files import atomic
-from rtx.reproduce.questions import answered, held_out
+from rtx.reproduce.questions import answered
 from rtx.reproduce.report import LABELS, as_text, collect, write_page
 from rtx.reproduce.stages import Stages, claim
 
@@ -224,7 +225,7 @@ def _train(out: Path, plan: Preset, seed: int, run: str, stages: Stages) -> None
 
 def _ask(out: Path, plan: Preset, seed: int, run: str, stages: Stages) -> None:
     with stages.stage("questions", f"seed {seed + 1} of {plan.seeds}, {LABELS[run]}"):
-        asked = held_out(out / "web" / WEB, plan.questions)
+        asked = read_questions(out / "web" / WEB / "val.jsonl", plan.questions)
         answered(out / "runs" / str(seed) / run, asked, out / "questions" / str(seed) / f"{run}.json", name=run)
 
 

@@ -186,6 +186,8 @@ def write_page(out: Path, findings: Findings, *, plan: Mapping[str, Any], stages
         *(f"<p><b>{escape(line)}</b></p>" for line in claims(findings)),
         *(_section(first, second, pairs) for first, second, pairs in _tables(findings)),
         NOTE,
+        "<p class='note'>What is said at the top rests on the rows of all tasks of the two groups and of the new arm. The "
+        "other rows show where it comes from; they are too many for each to be right.</p>",
         f"<h2>Held-out errors</h2>{_error_table(findings.errors)}",
         f"<h2>How it was made</h2>{made(plan, stages)}",
     ]
