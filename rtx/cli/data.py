@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rtx.cli.record import add_record
 from rtx.cli.verbs import Verbs, names, verb
 from rtx.errors import UserError
 
@@ -15,6 +16,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     _add_prepare(verbs)
     _add_prepared(verbs)
     _add_write(verbs.add_parser("write", help="record or render data sets").add_subparsers(metavar="WHAT", required=True))
+    add_record(verbs)
     _add_import(verbs.add_parser("import", help="bring in data of other forms").add_subparsers(metavar="FORM", required=True))
 
 

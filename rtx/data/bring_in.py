@@ -35,6 +35,7 @@ from rtx.data.robot_keys import DataKeys, find_keys, joined_paths
 from rtx.data.robot_record import record_of_found
 from rtx.embodiment import Embodiment, Layout
 from rtx.errors import UserError, unknown_name
+from rtx.images import ChannelOrder
 from rtx.python_file import run_file
 from rtx.robots.adapter import Adapter
 
@@ -110,7 +111,8 @@ def bring_in(
         paths: Mapping[str, str] = {}
         ends = False
     else:
-        foreign, ends = _foreign(path, form, robot, keys or DataKeys(), instruction)
+        foreign, ends, order = _foreign(path, form, robot, keys or DataKeys(), instruction)
+        keys = dataclasses.replace(keys or DataKeys(), channel_order=order)
         source = open_source(_imported(foreign, out / "rlds", num_workers))
         paths = joined_paths(foreign.paths)
     record = record or _beside(path, source, form) or (_of_catalogue(source, robot) if form == "rlds" else None)
@@ -140,14 +142,16 @@ def _opened(path: Path, robot: Embodiment) -> PreparedSet:
     return prepared
 
 
-def _foreign(path: Path, form: DataForm, robot: Embodiment, keys: DataKeys, instruction: str) -> tuple[Foreign, bool]:
-    """The set to import, and whether it says which episodes ended themselves."""
+def _foreign(
+    path: Path, form: DataForm, robot: Embodiment, keys: DataKeys, instruction: str
+) -> tuple[Foreign, bool, ChannelOrder | Literal[""]]:
+    """The set to import, whether it says which episodes ended themselves, and the channel order it says it has."""
     name = identifier(robot.name)
     if form == "lerobot":
         found = open_lerobot(path)
-        return foreign_lerobot(found, name), any(f.key == "next.done" for f in found.numbers)
+        return foreign_lerobot(found, name), any(f.key == "next.done" for f in found.numbers), keys.channel_order or "rgb"
     episodes = open_episodes(path, "hdf5" if form == "hdf5" else "zarr", keys=keys, instruction=instruction)
-    return foreign_episodes(episodes, name), episodes.ends
+    return foreign_episodes(episodes, name), episodes.ends, episodes.channel_order or ""
 
 
 def _imported(foreign: Foreign, out: Path, num_threads: int) -> Path:

@@ -22,7 +22,7 @@ from rtx.errors import UserError
 from rtx.images import ChannelOrder
 from rtx.robots.adapter import Adapter
 from rtx.robots.adapter_layout import default_layout
-from rtx.robots.parts import Arm, parts_of, prefix_of
+from rtx.robots.commanded import commanded_layout
 
 __all__ = ["Part", "known_layout", "record_of"]
 
@@ -132,17 +132,7 @@ def known_layout(robot: Embodiment, *, ends: bool = False) -> Layout:
 
     Raises UserError for a robot that the adapter cannot convert.
     """
-    layout, (parts, _) = default_layout(robot), parts_of(robot.action.fields)
-    for field in layout.action.fields:
-        arm = parts.arms.get(prefix_of(field.name), Arm())
-        given = {
-            "delta_pos": arm.pos or arm.joints,
-            "delta_rot": arm.rot or arm.joints,
-            "gripper": arm.gripper,
-            "terminate": parts.terminate or ends,
-        }
-        if not given.get(field.kind, True):
-            layout = layout.without(field.name)
+    layout = commanded_layout(default_layout(robot), robot, ends=ends)
     proprio = [field.name for field in layout.proprio]
     layout = layout.without(*(["proprio"] if proprio else []))
     _adapter(robot, layout)  # what is wrong with the action is said as such

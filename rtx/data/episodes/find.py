@@ -35,7 +35,7 @@ _OBSERVATIONS = ("", "observations/", "observation/", "obs/")
 class EpisodeAt:
     """One episode: rows `start` to `stop` of the arrays in `group` of `file`. `left_out`: key -> why it is no column.
 
-    `instruction`: "" where only a column or nobody tells it.
+    `instruction`: "" where only a column or nobody tells it. `channel_order` of its pictures, "" where nothing tells it.
     """
 
     file: Path
@@ -46,6 +46,7 @@ class EpisodeAt:
     columns: Mapping[str, Column]
     left_out: Mapping[str, str]
     instruction: str
+    channel_order: str = ""
 
     @property
     def where(self) -> str:
@@ -112,6 +113,7 @@ def _groups(file: Path, root: Any, keys: DataKeys) -> Iterator[EpisodeAt]:
         yield EpisodeAt(
             file=file, group=path, start=0, stop=length, split=splits.get(path, "train"), columns=columns, left_out=left_out,
             instruction=_instruction(group, root, arrays, length, keys),
+            channel_order=text(group.attrs.get("channel_order")) or text(root.attrs.get("channel_order")),
         )  # fmt: skip
 
 

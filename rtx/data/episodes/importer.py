@@ -28,6 +28,7 @@ from rtx.data.starter import Facts, numbered, record_file, starter_text, write_r
 from rtx.data.write import ImageFeature, TensorFeature, TextFeature
 from rtx.embodiment import Embodiment
 from rtx.errors import UserError
+from rtx.images import ChannelOrder
 
 _OBSERVATIONS = ("obs", "observation", "observations")
 _AGAIN = "next_obs"  # robomimic's: the observations once more, a step later
@@ -59,6 +60,16 @@ class EpisodeSet:
             if others := [other for other in found if other != key and found[other] == path]:
                 raise UserError(f"{self.root}: the keys {key!r} and {others[0]!r} both become {'/'.join(path)}; rename one")
         return found
+
+    @property
+    def channel_order(self) -> ChannelOrder | None:
+        """What the files, or the declared keys, say; None: nothing. Raises UserError for files that differ."""
+        if self.keys.channel_order:
+            return self.keys.channel_order
+        told = sorted({episode.channel_order for episode in self.episodes})
+        if told not in ([""], ["rgb"], ["bgr"]):
+            raise UserError(f"{self.root}: its files have channel_order {told}; expected rgb or bgr, in all the same")
+        return "rgb" if told == ["rgb"] else "bgr" if told == ["bgr"] else None
 
     @property
     def ends(self) -> bool:
@@ -116,7 +127,7 @@ def import_episodes(
         lying = find_keys(
             robot, open_source(target).features, found.keys, where=str(found.root), paths=joined_paths(foreign.paths)
         )
-        order = found.keys.channel_order or None
+        order = found.channel_order
         record_of_found(robot, lying, name=foreign.name, channel_order=order, ends=found.ends, layout=None)  # it can be made
         write_record(place, record_text(lying, robot_name, name=foreign.name, channel_order=order, ends=found.ends))
     return target, found
