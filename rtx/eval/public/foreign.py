@@ -6,7 +6,7 @@ A host's answers: {"state": name -> array, "images": role -> uint8 RGB, "instruc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -20,18 +20,15 @@ State = Mapping[str, np.ndarray]
 class Foreign:
     """`suite`, `host` and `robot` are a subclass's; so are the two conversions."""
 
-    suite: ClassVar[PublicSuite]
-    host: ClassVar[str]
-    robot: ClassVar[Embodiment]
+    suite: PublicSuite
+    host: str
+    robot: Embodiment
 
     def __init__(self, arm: str) -> None:
-        self._bridge = Bridge(self.suite, self.host, **self.options(arm))
+        del arm  # a suite of several sets `suite` and `robot` first
+        self._bridge = Bridge(self.suite, self.host)
         self._now: dict[str, Any] = {}
         self._task, self._success = "", False
-
-    def options(self, arm: str) -> dict[str, Any]:
-        """For the host, when it is made."""
-        return {}
 
     def raw_action(self, native: np.ndarray) -> np.ndarray:
         """What the suite's own `step` takes, of a native action in SI units."""

@@ -69,8 +69,8 @@ def python_of(suite: PublicSuite) -> str:
 class Bridge:
     """The suite's process, and what one asks of it. Raises UserError where the suite's package is missing there."""
 
-    def __init__(self, suite: PublicSuite, host: str, **options: Any) -> None:
-        """`host`: which of `bridge/host_*.py`; `options`: for its `Host(**options)`."""
+    def __init__(self, suite: PublicSuite, host: str) -> None:
+        """`host`: which of `bridge/host_*.py`."""
         self._suite = suite
         # Suites print; what they say is told if they die.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
@@ -78,7 +78,7 @@ class Bridge:
             [python_of(suite), str(_BRIDGE), host], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said
         )
         try:
-            self.ask("open", **options)
+            self.ask("open")
         except BaseException:
             self.close()
             raise

@@ -6,11 +6,21 @@ import functools
 from collections.abc import Mapping
 
 from rtx.errors import unknown_name
-from rtx.eval.public import aloha, language_table, metaworld, robosuite_tasks
+from rtx.eval.public import aloha, language_table, libero, maniskill, metaworld, robosuite_tasks, simpler
 from rtx.eval.public.suite import PublicEnvironment, PublicSuite
 
 PUBLIC_SUITES: Mapping[str, PublicSuite] = {
-    suite.name: suite for suite in (metaworld.SUITE, robosuite_tasks.SUITE, aloha.SUITE, language_table.SUITE)
+    suite.name: suite
+    for suite in (
+        metaworld.SUITE,
+        robosuite_tasks.SUITE,
+        aloha.SUITE,
+        language_table.SUITE,
+        maniskill.SUITE,
+        libero.SUITE,
+        simpler.WIDOWX,
+        simpler.GOOGLE,
+    )
 }
 
 

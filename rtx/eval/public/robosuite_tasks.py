@@ -7,6 +7,7 @@ robosuite ships no experts: those here are ours, for cubes (`Lift`, `Stack`), an
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from rtx.embodiment import Embodiment
 from rtx.errors import UserError
+from rtx.eval.public.cubes import CubeExpert, Sight
 from rtx.eval.public.suite import Expert, PublicFrame, PublicSuite, native_vector
 from rtx.robots import rotations
 from rtx.robots.public_arms import ROBOSUITE_PANDA
@@ -24,7 +26,6 @@ _QUIET.__dict__.update(CONSOLE_LOGGING_LEVEL="ERROR", FILE_LOGGING_LEVEL=None)
 SCALE = np.array([0.05] * 3 + [0.5] * 3 + [1.0])
 """Metres, radians and gripper of one unit of OSC_POSE's input."""
 OPEN_M = 0.08  # between the fingers of the Panda's hand
-_ON_TOP_M = 0.047  # from the lower cube's middle to the upper one's, with a little air
 _CAMERAS = {"primary": "frontview", "wrist": "robot0_eye_in_hand"}
 TASKS = {
     "Lift": "lift the red cube",
@@ -105,7 +106,14 @@ class Robosuite:
     def expert(self) -> Expert:
         if self._task not in SUITE.expert_tasks:
             raise UserError(f"suite 'robosuite' has an expert for {', '.join(SUITE.expert_tasks)} only, not for {self._task}")
-        return CubeExpert(self._env, on_another=self._task == "Stack")
+        look = functools.partial(_sight, self._env, on_another=self._task == "Stack")
+        script = CubeExpert(look, max_step_m=0.05, max_turn_rad=0.25, gain=2.0)
+
+        def act() -> np.ndarray:
+            move = script()
+            return np.array([*move.step, 0.0, 0.0, move.turn, 1.0 if move.closed else -1.0])
+
+        return act
 
     def close(self) -> None:
         if self._view is not None:
@@ -152,68 +160,16 @@ def hand_pose(env: Any) -> tuple[np.ndarray, np.ndarray]:
     return position, turn.T @ env.sim.data.site_xmat[site].reshape(3, 3)
 
 
-class CubeExpert:
-    """Above the cube, down, close, up; and above the other one, down, open. What is next follows from what is seen, but for the
-    time that fingers take to close."""
+def _sight(env: Any, *, on_another: bool) -> Sight:
+    base, turn = np.array(env.robots[0].base_pos), np.array(env.robots[0].base_ori).reshape(3, 3)
 
-    _ABOVE_M, _LIFT_M, _NEAR_M, _CLOSE_STEPS, _GAIN = 0.08, 0.15, 0.012, 8, 2.0
+    def pose(name: str) -> tuple[np.ndarray, np.ndarray]:
+        body = getattr(env, f"{name}_body_id")
+        return turn.T @ (env.sim.data.body_xpos[body] - base), turn.T @ env.sim.data.body_xmat[body].reshape(3, 3)
 
-    def __init__(self, env: Any, *, on_another: bool) -> None:
-        self._env, self._on_another = env, on_another
-        self._closing, self._released = 0, False
-
-    def __call__(self) -> np.ndarray:
-        position, rotation = hand_pose(self._env)
-        cube = self._cube("cubeA" if self._on_another else "cube")
-        if self._released:
-            return self._command(_up(0.1), 0.0, closed=False)
-        if self._closing >= self._CLOSE_STEPS:
-            return self._carry(position, cube)
-        to_cube = cube[0] - position
-        turn = _to_nearest_face(rotation, cube[1])
-        if np.linalg.norm(to_cube) < self._NEAR_M:
-            self._closing += 1
-            return self._command(to_cube, 0.0, closed=True)
-        self._closing = 0
-        aside = float(np.linalg.norm(to_cube[:2]))
-        if aside > self._NEAR_M or abs(turn) > 0.15:
-            to_cube = to_cube + _up(self._ABOVE_M)
-        return self._command(to_cube, turn, closed=False)
-
-    def _carry(self, position: np.ndarray, cube: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        if not self._on_another:
-            return self._command(_up(self._LIFT_M), 0.0, closed=True)
-        other = self._cube("cubeB")[0]
-        goal = other + _up(_ON_TOP_M)
-        missing = goal - cube[0]
-        aside = float(np.linalg.norm(missing[:2]))
-        if aside > 0.01:
-            height = other[2] + self._ABOVE_M + 0.02 - cube[0][2]
-            across = missing[:2] if height < 0.04 else np.zeros(2)
-            return self._command(np.array([*across, height]), 0.0, closed=True)
-        if missing[2] > -0.004:
-            self._released = True
-            return self._command(np.zeros(3), 0.0, closed=False)
-        return self._command(missing, 0.0, closed=True)
-
-    def _cube(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """In the base frame."""
-        body = getattr(self._env, f"{name}_body_id")
-        base, turn = np.array(self._env.robots[0].base_pos), np.array(self._env.robots[0].base_ori).reshape(3, 3)
-        data = self._env.sim.data
-        return turn.T @ (data.body_xpos[body] - base), turn.T @ data.body_xmat[body].reshape(3, 3)
-
-    def _command(self, move: np.ndarray, turn: float, *, closed: bool) -> np.ndarray:
-        step = np.clip(self._GAIN * np.asarray(move), -SCALE[:3], SCALE[:3])
-        yaw = np.clip(self._GAIN * turn, -0.25, 0.25)
-        return np.array([*step, 0.0, 0.0, yaw, 1.0 if closed else -1.0])
-
-
-def _up(metres: float) -> np.ndarray:
-    return np.array([0.0, 0.0, metres])
-
-
-def _to_nearest_face(hand: np.ndarray, cube: np.ndarray) -> float:
-    """The smallest turn about the vertical (rad) that brings the fingers' axis (y of the hand) along one of the cube's."""
-    angle = np.arctan2(cube[1, 0], cube[0, 0]) - np.arctan2(hand[1, 1], hand[0, 1])
-    return float((angle + np.pi / 4) % (np.pi / 2) - np.pi / 4)
+    hand, hand_rotation = hand_pose(env)
+    cube, cube_rotation = pose("cubeA" if on_another else "cube")
+    return Sight(
+        hand=hand, hand_rotation=hand_rotation, cube=cube, cube_rotation=cube_rotation,
+        below=pose("cubeB")[0] if on_another else None,
+    )  # fmt: skip

@@ -1,0 +1,80 @@
+"""LIBERO for rtx_bridge.py. Asks nothing: its question about folders is answered before it is imported."""
+
+# mypy: ignore-errors
+# Of any Python that a suite runs in, and typed by none: its packages are not here.
+
+import importlib.util
+import os
+import tempfile
+
+import numpy as np
+
+_IDLE = np.array([0.0, 0, 0, 0, 0, 0, -1])  # open, standing still
+_SETTLING = 10
+_SIZE = 256
+
+
+def _write_config():
+    if os.environ.get("LIBERO_CONFIG_PATH") or os.path.exists(os.path.expanduser("~/.libero/config.yaml")):
+        return
+    folder = tempfile.mkdtemp(prefix="libero-")
+    package = os.path.join(os.path.dirname(importlib.util.find_spec("libero").origin), "libero")
+    names = {"benchmark_root": "", "bddl_files": "bddl_files", "init_states": "init_files", "assets": "assets"}
+    lines = [f"{name}: {os.path.join(package, part)}" for name, part in names.items()] + [f"datasets: {folder}"]
+    with open(os.path.join(folder, "config.yaml"), "w") as file:
+        file.write("\n".join(lines) + "\n")
+    os.environ["LIBERO_CONFIG_PATH"] = folder
+
+
+class Host:
+    def __init__(self):
+        os.environ.setdefault("MUJOCO_GL", "egl")
+        _write_config()
+        from libero.libero import benchmark, get_libero_path
+        from libero.libero.envs import OffScreenRenderEnv
+
+        self._benchmarks, self._folder, self._make = benchmark.get_benchmark_dict(), get_libero_path, OffScreenRenderEnv
+        self._name, self._env, self._states, self._text = None, None, None, ""
+        self._observation, self._success = None, False
+
+    def reset(self, task, seed, render):
+        if task != self._name:
+            self._load(task)
+        self._env.seed(seed % 2**32)
+        self._env.reset()
+        self._observation = self._env.set_init_state(self._states[seed % len(self._states)])
+        for _ in range(_SETTLING):
+            self._observation, *_ = self._env.step(_IDLE)
+        self._success = False
+        return self._told(render)
+
+    def step(self, action, render):
+        self._observation, _, done, _ = self._env.step(np.asarray(action, np.float64))
+        self._success = self._success or bool(done)
+        return self._told(render)
+
+    def look(self):
+        return {"images": self._images()}
+
+    def _load(self, task):
+        suite, _, number = task.rpartition("-")
+        tasks = self._benchmarks[suite]()
+        found = tasks.get_task(int(number))
+        path = os.path.join(self._folder("bddl_files"), found.problem_folder, found.bddl_file)
+        if self._env is not None:
+            self._env.close()
+        self._env = self._make(bddl_file_name=path, camera_heights=_SIZE, camera_widths=_SIZE)
+        self._states, self._text, self._name = tasks.get_task_init_states(int(number)), found.language, task
+
+    def _images(self):
+        """robosuite 1.4 hands pictures out upside down; the published data sets turn them by half a turn."""
+        cameras = {"primary": "agentview_image", "wrist": "robot0_eye_in_hand_image"}
+        return {role: np.ascontiguousarray(self._observation[key][::-1, ::-1]) for role, key in cameras.items()}
+
+    def _told(self, render):
+        seen = self._observation
+        hand = np.concatenate([seen["robot0_eef_pos"], seen["robot0_eef_quat"]]).astype(np.float64)
+        return {
+            "state": {"hand": hand, "fingers": np.asarray(seen["robot0_gripper_qpos"], np.float64)},
+            "images": self._images() if render else {}, "instruction": self._text, "success": self._success, "distance": None,
+        }  # fmt: skip
