@@ -33,7 +33,7 @@ def needed(mode: Mode, shapes: Shapes, *, trained: int, ema: bool) -> int:
     return round(ACTIVATIONS * _FLOAT * (everything + trained * (3 + ema) + copies))
 
 
-def in_words(count: float, unit: str = "") -> str:
+def in_words(count: int | float, unit: str = "") -> str:
     """`3.0 B`, `24 G`, `310 k`."""
     for size, letter in ((1e9, "B" if not unit else "G"), (1e6, "M"), (1e3, "k")):
         if count >= size:

@@ -30,8 +30,8 @@ from rtx.train.overrides import override
 
 MANY = 300e6  # parameters; above it few demonstrations move adapters only
 FEW = 1000  # demonstrations
-EPOCHS = 100  # times each sample is seen, augmented anew
-STEPS = (400, 20_000)  # never fewer, never more
+EPOCHS = 60  # times each sample is seen, augmented anew
+STEPS = (300, 20_000)  # never fewer, never more
 VALIDATIONS = 12
 PATIENCE = 4  # validations; of 12, so that no run stops before its first third
 LR: Mapping[str, float] = {"lora": 5e-4, "head": 5e-4}
