@@ -8,6 +8,7 @@ server on loopback; robots are asyncio clients in a process of their own, each w
     overhead     one robot, one question at a time: a served answer and a bare `policy.act` take turns; the median of the
                  difference. Also with a policy that takes no time, where the difference is not lost in the model's own jitter
     throughput   16 robots that ask as soon as they are answered: calls of up to 16, and one by one
+    episodes     the same in an episode each: a small RT-1, which remembers 6 frames of each robot
     robots       1, 4, 16, 64 robots at 10 Hz, each asking on its beat whether or not it was answered: p50, p99 of what was
                  answered, the share of busy, and the least and most answered robot
     flood        4 robots at 10 Hz beside one that asks 500 times a second
@@ -38,6 +39,10 @@ from websockets.asyncio.client import connect as connect_async
 from websockets.sync.client import connect
 
 from rtx.embodiment import CANONICAL
+from rtx.models.protocol import Model, Variables
+from rtx.models.rt1x.config import rt1
+from rtx.models.rt1x.model import RT1X
+from rtx.models.sentences import SentenceTable
 from rtx.models.text import WordTokenizer
 from rtx.models.vla.config import nano_paligemma
 from rtx.models.vla.planning import build_vla
@@ -45,18 +50,18 @@ from rtx.robots.sim_arms import SIM_ARMS
 from rtx.serve.inputs import Inputs
 from rtx.serve.policy import Policy
 from rtx.serve.server import Options, Running, serve
-from rtx.spec import ActionChunk, Contract, FieldStatistics, Observation, Statistics
+from rtx.spec import ActionChunk, Batch, Contract, FieldStatistics, Observation, Statistics
 from rtx_client.wire import pack, unpack
 
 ROBOT, PIXELS, HZ, SOON = "sim_panda", 128, 10.0, 60.0
-PARTS = ("overhead", "throughput", "robots")
+PARTS = ("overhead", "throughput", "episodes", "robots")
 
 
-def contract() -> Contract:
+def contract(history: int = 1) -> Contract:
     arm = dataclasses.replace(SIM_ARMS[ROBOT], cameras=SIM_ARMS[ROBOT].cameras[:1], control_hz=HZ)
     spread = Statistics(action=_spread(8), proprio=_spread(10), num_episodes=1, source="a benchmark")
     return Contract(
-        roles=("primary",), image_size=(PIXELS, PIXELS), history=1, chunk=1, embodiments={ROBOT: arm},
+        roles=("primary",), image_size=(PIXELS, PIXELS), history=history, chunk=1, embodiments={ROBOT: arm},
         layouts={ROBOT: CANONICAL}, statistics={ROBOT: spread},
     )  # fmt: skip
 
@@ -72,9 +77,26 @@ def nano() -> Policy:
     model = build_vla(config)
     inputs = Inputs(contract(), tokenizer)
     blank = inputs.batch([inputs.blank(ROBOT)], [inputs.robot(ROBOT)], size=1)
+    return Policy(model=model, variables=_drawn(model, blank), contract=contract(), tokenizer=tokenizer, name="nano")
+
+
+def remembering() -> Policy:
+    config = dataclasses.replace(
+        rt1(), image_size=(PIXELS, PIXELS), network_size=PIXELS, width_coefficient=0.4, depth_coefficient=0.4,
+        image_features=128, width=128, num_layers=2, num_heads=4, head_width=32, mlp_width=128, action_dims=8,
+    )  # fmt: skip
+    model, promised = RT1X(config), contract(config.history)
+    table = SentenceTable(("push the red cube",), np.zeros((1, config.sentence_width), np.float32), encoder="none")
+    inputs = Inputs(promised, table)
+    blank = inputs.batch([inputs.blank(ROBOT)], [inputs.robot(ROBOT)], size=1)
+    variables = _drawn(model, blank)
+    variables = {**variables, "batch_stats": jax.tree.map(np.ones_like, variables["batch_stats"])}  # no negative variances
+    return Policy(model=model, variables=variables, contract=promised, tokenizer=table, name="remembering")
+
+
+def _drawn(model: Model, blank: Batch) -> Variables:
     rng, shapes = np.random.default_rng(0), jax.eval_shape(model.init, jax.random.key(0), blank)
-    variables = jax.tree.map(lambda leaf: rng.normal(0, 0.02, leaf.shape).astype(leaf.dtype), shapes)
-    return Policy(model=model, variables=variables, contract=contract(), tokenizer=tokenizer, name="nano")
+    return jax.tree.map(lambda leaf: rng.normal(0, 0.02, leaf.shape).astype(leaf.dtype), shapes)
 
 
 class Instant:
@@ -109,11 +131,11 @@ def observation() -> Observation:
     )  # fmt: skip
 
 
-def message(id: int) -> bytes:
+def message(id: int, **more: object) -> bytes:
     seen = observation()
     return pack(
         {"type": "act", "id": id, "robot": ROBOT, "instruction": seen.instruction, "stamp_ns": seen.stamp_ns,
-         "proprio": seen.proprio, "images": dict(seen.images)}
+         "proprio": seen.proprio, "images": dict(seen.images), **more}
     )  # fmt: skip
 
 
@@ -167,10 +189,10 @@ def overhead(policy: Policy | Instant, repeats: int) -> dict[str, float]:
 # many robots, in a process of their own
 
 
-async def _closed(url: str, seconds: float, found: collections.Counter[str]) -> None:
+async def _closed(url: str, seconds: float, found: collections.Counter[str], **more: object) -> None:
     async with connect_async(url, compression=None, proxy=None) as socket:
         await socket.recv()
-        until, data = time.monotonic() + seconds, message(1)
+        until, data = time.monotonic() + seconds, message(1, **more)
         while time.monotonic() < until:
             await socket.send(data)
             found[unpack(await socket.recv())["type"]] += 1
@@ -202,9 +224,10 @@ async def _paced(url: str, seconds: float, hz: float, phase: float) -> tuple[lis
 
 
 async def _robots(url: str, kind: str, number: int, seconds: float) -> dict[str, object]:
-    if kind == "closed":
+    if kind in ("closed", "episodes"):
         found: collections.Counter[str] = collections.Counter()
-        await asyncio.gather(*(_closed(url, seconds, found) for _ in range(number)))
+        more = {"episode": 1} if kind == "episodes" else {}
+        await asyncio.gather(*(_closed(url, seconds, found, **more) for _ in range(number)))
         return {"answers_per_s": round(found["actions"] / seconds, 1)}
     work = [_paced(url, seconds, HZ, i / number) for i in range(number)]
     if kind == "flood":
@@ -254,6 +277,12 @@ def main() -> None:
         with serving(policy, max_batch=max_batch) as server:
             found = robots(server.url, "closed", 16, args.seconds)
         print(f"throughput, 16 robots, calls of up to {max_batch}: {found}", flush=True)
+    if "episodes" in args.parts:
+        kept = remembering()
+        for max_batch in (1, 16, 1, 16):
+            with serving(kept, max_batch=max_batch) as server:
+                found = robots(server.url, "episodes", 16, args.seconds)
+            print(f"episodes, 16 robots, calls of up to {max_batch}: {found}", flush=True)
     if "robots" in args.parts:
         _print_robots(policy, args.seconds)
 

@@ -4,8 +4,8 @@
     ensemble    a question every period; what all chunks say of this moment, averaged with weights exp(-decay i), i = 0 for the
                 oldest (ACT, arXiv 2304.13705)
     prefetch    the next question while this chunk is still executed, early enough for the longest of the last answers; what
-                will be executed until then is promised ("committed") and sent along, and the rest of the overlap changes over
-                softly (real-time chunking, arXiv 2506.07339)
+                will be executed until then is promised ("committed") and sent along with what was to follow ("planned"); the
+                rest of the overlap changes over softly (real-time chunking, arXiv 2506.07339)
 
                 observation            answer arrives after d actions
                      |  committed: d   |

@@ -66,7 +66,7 @@ def valid(rng: random.Random) -> dict:
         "proprio": seen.proprio, "images": dict(seen.images), "image_mask": {"primary": np.ones(1, bool)},
     }  # fmt: skip
     if kind < 4:
-        said |= {"deadline_ns": 10**12, "committed": np.zeros((1, 8), np.float32)}
+        said |= {"deadline_ns": 10**12, "committed": np.zeros((1, 8), np.float32), "planned": np.zeros((2, 8), np.float32)}
     return said
 
 
