@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from rtx.eval import rollout
 from rtx.eval.play import Environment, MakeEnvironment
 from rtx.robots.sim_arms import SIM_ARMS
 from rtx.spec import ActionChunk, Contract, Observation
+
+T = TypeVar("T")
 
 
 def arm_for(robot: Embodiment) -> str | None:
@@ -77,13 +79,16 @@ class Renamed:
     def __init__(self, policy: rollout.Policy, names: Mapping[str, str]) -> None:
         """`names`: arm -> name in the policy's contract."""
         self._policy, self._names = policy, dict(names)
-        back = {robot: arm for arm, robot in names.items()}
-        parts = ("embodiments", "layouts", "statistics")
-        # An arm that the policy knows as well makes way: its name is the robot's now.
-        left = set(back.values()) - set(back)
-        of = {part: {n: v for n, v in getattr(policy.contract, part).items() if n not in left} for part in parts}
-        renamed = {part: {back.get(name, name): value for name, value in of[part].items()} for part in parts}
-        self.contract = dataclasses.replace(policy.contract, **renamed)
+        of, back = policy.contract, {robot: arm for arm, robot in names.items()}
+
+        def renamed(part: Mapping[str, T]) -> dict[str, T]:
+            # An arm that the policy knows as well makes way: its name is the robot's now.
+            left = set(names) - set(back)
+            return {back.get(name, name): value for name, value in part.items() if name not in left}
+
+        self.contract = dataclasses.replace(
+            of, embodiments=renamed(of.embodiments), layouts=renamed(of.layouts), statistics=renamed(of.statistics)
+        )
 
     @property
     def fingerprint(self) -> str:

@@ -2,29 +2,17 @@
 
 import dataclasses
 
-import jax
-import numpy as np
 import pytest
 
 from rtx.errors import UserError
 from rtx.eval.evaluate import evaluate_checkpoint, load_evaluation
-from rtx.models.families import model_to_json
-from rtx.serve.policy import Policy
-from rtx.train import checkpoint
 from tests import small_policy
+from tests.saved_policy import save_policy
 
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
-    policy: Policy = small_policy.rt1_policy()
-    root = tmp_path_factory.mktemp("run")
-    variables = jax.jit(policy.model.init)(jax.random.key(0), policy.blank_batch())
-    side = checkpoint.SideFiles(
-        contract=policy.contract, model=model_to_json(policy.model), tokenizer=policy.tokenizer.to_json(),
-        data={"next_sample": 0, "fingerprint": "f"}, config={},
-    )  # fmt: skip
-    checkpoint.save(root / "checkpoints", step=7, state={"step": np.int32(7), "variables": variables, "ema": None}, side=side)
-    return root
+    return save_policy(small_policy.rt1_policy(), tmp_path_factory.mktemp("run"))
 
 
 def test_it_plays_the_arms_it_knows_against_both_baselines(run_dir, tmp_path):
@@ -47,7 +35,9 @@ def test_a_checkpoint_of_another_robot_is_refused(run_dir, tmp_path, monkeypatch
     names = {"bridge_dataset": "sim_panda"}
     other = dataclasses.replace(
         stranger,
-        embodiments={new: stranger.embodiments[old] for new, old in names.items()},
+        embodiments={
+            new: dataclasses.replace(stranger.embodiments[old], name=new, control_hz=3.0) for new, old in names.items()
+        },
         layouts={new: stranger.layouts[old] for new, old in names.items()},
         statistics={new: stranger.statistics[old] for new, old in names.items()},
     )
