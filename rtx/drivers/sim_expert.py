@@ -8,7 +8,6 @@ import numpy as np
 
 from rtx.drivers.driver import RobotState
 from rtx.drivers.sim import SimDriver
-from rtx.eval.seeds import seed_for
 from rtx.robots.adapter import Adapter
 
 if TYPE_CHECKING:
@@ -35,10 +34,10 @@ class SimExpert:
 
         if not self._left or self._attempt == self._most:
             return None
-        seed = seed_for("recorded", self._seed, self._task, self._attempt)
+        seed = scene_seed(self._seed, self._attempt)
         self._attempt += 1
         self._driver.reset(task=self._task, seed=seed)
-        self._expert = Expert(self._driver.env, np.random.default_rng(seed_for("expert", seed)), noise=0.0)
+        self._expert = Expert(self._driver.env, np.random.default_rng(seed), noise=0.0)
         return self._driver.env.instruction
 
     def move(self, state: RobotState) -> np.ndarray | None:
@@ -56,3 +55,8 @@ class SimExpert:
         succeeded = self._driver.env.success
         self._left -= succeeded
         return succeeded
+
+
+def scene_seed(seed: int, attempt: int) -> int:
+    """Of the scene of one attempt."""
+    return int(np.random.default_rng([seed, attempt]).integers(2**31))

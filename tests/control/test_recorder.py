@@ -16,9 +16,8 @@ from rtx.control.recorder import record
 from rtx.data.bring_in import bring_in
 from rtx.drivers.driver import Driver, RobotState
 from rtx.drivers.sim import SimDriver
-from rtx.drivers.sim_expert import SimExpert
+from rtx.drivers.sim_expert import SimExpert, scene_seed
 from rtx.errors import UserError, WorldError
-from rtx.eval.seeds import seed_for
 from rtx.images import encode_jpeg
 from rtx.robots.adapter import Adapter
 from rtx.robots.between import Between
@@ -186,7 +185,7 @@ def test_the_expert_of_the_simulation_is_recorded(tmp_path: Path, hidden: bool):
         return
     again = SimDriver("sim_panda", image_size=32)
     again.connect()
-    again.reset(task="lift", seed=seed_for("recorded", 4, "lift", done.discarded))
+    again.reset(task="lift", seed=scene_seed(4, done.discarded))
     for command in native:
         again.command(command)
     assert again.env.success

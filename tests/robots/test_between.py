@@ -82,5 +82,5 @@ def test_what_cannot_be_computed_is_refused():
     with pytest.raises(UserError, match=r"does not measure what it commands \('left_joint_pos_6'\)"):
         Between(blind)
     panda = SIM_ARMS["sim_panda"]
-    with pytest.raises(UserError, match="gripper.* cannot be computed|cannot be computed .*gripper"):
+    with pytest.raises(UserError, match=r"gripper.* cannot be computed|cannot be computed .*gripper"):
         Between(dataclasses.replace(panda, proprio=panda.proprio[:2]))
