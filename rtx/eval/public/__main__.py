@@ -1,4 +1,4 @@
-"""python -m rtx.eval.public replay SUITE | record SUITE OUT | list"""
+"""python -m rtx.eval.public replay SUITE | probe SUITE TASK | record SUITE OUT | list"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from rtx.errors import UserError, WorldError
+from rtx.eval.public.probe import probe
 from rtx.eval.public.registry import PUBLIC_SUITES, find_public
 from rtx.eval.public.replay import replay
 from rtx.eval.statistics import Rate
@@ -28,6 +29,11 @@ def main() -> int:
     again.set_defaults(run=_replay)
     record.add_argument("out", type=Path)
     record.set_defaults(run=_record)
+    axes = verbs.add_parser("probe", help="one axis after the other: does the arm go where it is told?")
+    axes.add_argument("suite")
+    axes.add_argument("task")
+    axes.add_argument("--arm", default="", help="default: the suite's first")
+    axes.set_defaults(run=_probe)
     args = parser.parse_args()
     try:
         args.run(args)
@@ -67,6 +73,14 @@ def _replay(args: argparse.Namespace) -> None:
     for name, through in (("native", False), ("through rtx", True)):
         print(f"{name}: {Rate(sum(task[through] for task in won.values()), total)}")
     print(f"actions that the safety filter changed: {refused}")
+
+
+def _probe(args: argparse.Namespace) -> None:
+    for seen in probe(find_public(args.suite), args.task, arm=args.arm):
+        if seen.axis == "gripper":
+            print(f"gripper   told to close: opening {seen.asked:.2f} -> {seen.along:.2f}")
+        else:
+            print(f"{seen.axis:9} asked {seen.asked:+.3f}   measured {seen.along:+.3f}   aside {seen.aside:.3f}", flush=True)
 
 
 def _record(args: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ environment variable RTX_<SUITE>_PYTHON. What a number means is said on our side
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import struct
@@ -71,11 +72,11 @@ class Bridge:
 
     def __init__(self, suite: PublicSuite, host: str) -> None:
         """`host`: which of `bridge/host_*.py`."""
-        self._suite = suite
+        self._suite, python = suite, python_of(suite)
         # Suites print; what they say is told if they die.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [python_of(suite), str(_BRIDGE), host], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said
+            [python, str(_BRIDGE), host], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said
         )
         try:
             self.ask("open")
@@ -108,7 +109,8 @@ class Bridge:
         """Ends the process."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # what was on its way to a dead process
+                    pipe.close()
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:

@@ -19,8 +19,9 @@ from rtx.data.foreign import Foreign, Recording, write_foreign
 from rtx.data.public import image_key
 from rtx.data.write import ImageFeature, TensorFeature
 from rtx.errors import UserError, WorldError
+from rtx.eval.play import Frame
 from rtx.eval.public.replay import play_expert
-from rtx.eval.public.suite import PublicEnvironment, PublicFrame, PublicSuite
+from rtx.eval.public.suite import PublicEnvironment, PublicSuite
 from rtx.eval.seeds import seed_for
 from rtx.images import decode, encode_jpeg
 from rtx.robots.public_arms import PUBLIC_ARMS
@@ -81,10 +82,10 @@ class _Recorder:
             self._env.close()
 
     def _recorded(self, env: PublicEnvironment, task: str, seed: int) -> Recording | None:
-        frames: list[PublicFrame] = []
+        frames: list[Frame] = []
         actions: list[np.ndarray] = []
 
-        def keep(frame: PublicFrame, native: np.ndarray) -> None:
+        def keep(frame: Frame, native: np.ndarray) -> None:
             frames.append(frame)
             actions.append(native)
 

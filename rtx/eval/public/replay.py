@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from rtx.embodiment import Embodiment, Layout
-from rtx.eval.play import Pilot
-from rtx.eval.public.suite import PublicEnvironment, PublicFrame, PublicSuite
+from rtx.eval.play import Frame, Pilot
+from rtx.eval.public.suite import PublicEnvironment, PublicSuite
 from rtx.eval.seeds import seed_for
 from rtx.robots.adapter_layout import default_layout
 from rtx.robots.public_arms import PUBLIC_ARMS
 from rtx.spec import ActionChunk
 
-OnStep = Callable[[PublicFrame, np.ndarray], None]
+OnStep = Callable[[Frame, np.ndarray], None]
 """The frame before a step and the native action that the expert wants there."""
 
 
@@ -74,26 +74,26 @@ def play_expert(
 ) -> Played:  # fmt: skip
     """One episode until success or the suite's time limit. Pictures are drawn only for `on_step`."""
     render = on_step is not None
-    frame = env.reset(task=task, seed=seed, render=render)
+    frame: Frame = env.reset(task=task, seed=seed, render=render)
     expert = env.expert()
     pilot = Pilot(env, frame, safety=True, layout=layout_of(env.embodiment, arm))
-    hz, step = env.embodiment.control_hz, 0
-    max_steps = max(1, round(suite.max_seconds(task) * hz))
+    step, max_steps = 0, max(1, round(suite.max_seconds(task) * env.embodiment.control_hz))
     while step < max_steps and not env.success:
         native = expert()
         if on_step is not None:
             on_step(frame, native)
         if through_rtx:
             canonical = pilot.adapter.to_canonical(native, proprio_native=frame.proprio)
-            frame = pilot.step(_chunk(pilot, canonical, hz), 0, frame, render=render)
+            frame = pilot.step(chunk_of(pilot, canonical), 0, frame, render=render)
         else:
             frame = env.step(native, render=render)
         step += 1
     return Played(success=env.success, steps=step, refusals=sum(pilot.refusals.values()))
 
 
-def _chunk(pilot: Pilot, canonical: np.ndarray, hz: float) -> ActionChunk:
+def chunk_of(pilot: Pilot, canonical: np.ndarray) -> ActionChunk:
+    """One action for now, as a policy would send it."""
     return ActionChunk(
-        actions=np.asarray(canonical, np.float32)[None], names=pilot.adapter.layout.action.dim_names, control_hz=hz,
-        stamp_ns=pilot.now_ns, valid_until_ns=pilot.now_ns + 10**9,
+        actions=np.asarray(canonical, np.float32)[None], names=pilot.adapter.layout.action.dim_names,
+        control_hz=pilot.adapter.embodiment.control_hz, stamp_ns=pilot.now_ns, valid_until_ns=pilot.now_ns + 10**9,
     )  # fmt: skip
