@@ -28,6 +28,8 @@ def add_eval(verbs: Verbs) -> None:
         "--against", type=Path, default=None, metavar="CKPT", help="another checkpoint in place of the baselines"
     )
     parser.add_argument("--stop-early", action="store_true", help="stop where it is shown to differ from each of the others")
+    parser.add_argument("--language", action="store_true", help="the same scenes with other words too: does it listen?")
+    parser.add_argument("--questions", type=Path, default=None, metavar="JSONL", help="held-out questions about pictures")
     parser.add_argument(
         "--server", metavar="URL", help="play it through this policy server too (the same checkpoint), in place of baselines"
     )
@@ -61,6 +63,8 @@ def _eval(args: argparse.Namespace) -> None:
             baselines=not args.no_baselines,
             against=args.against,
             stop_early=args.stop_early,
+            language=args.language,
+            questions=args.questions,
             server=args.server,
             robot=catalogue.find(args.robot) if args.robot else None,
         )

@@ -2,7 +2,7 @@
 
     successes on the same episodes     paired_difference      Agresti and Min 2005, closed form
     successes on different episodes    unpaired_difference    Newcombe 1998, method 10, closed form
-    any measure on the same episodes   bootstrap_difference   bootstrap-t over the pairs, Efron and Tibshirani 1993, chapter 12
+    any measure on the same episodes   bootstrap_difference   symmetric bootstrap-t over the pairs, Hall 1988
 
 The plain bootstrap of few pairs covers too little (its percentiles at 10 pairs: about 90 % for 95). For successes a closed form
 does better than any resampling; for measures the bootstrap of the studentised mean does.
@@ -56,9 +56,9 @@ def bootstrap_difference(
 ) -> Interval | None:
     """Interval of the mean of (first - second), `first[i]` and `second[i]` measured on one episode.
 
-    Pairs are drawn with replacement, and the mean of each draw is divided by its own standard error: that makes up for skew
-    and for few pairs. The same pairs give the same interval. None for fewer than 5 pairs. Raises UserError for lists of
-    different lengths.
+    Pairs are drawn with replacement, and how far the mean of each draw is off is divided by its own standard error: that makes
+    up for few pairs and for skew. The same pairs give the same interval. None for fewer than 5 pairs. Raises UserError for
+    lists of different lengths.
     """
     if len(first) != len(second):
         raise UserError(f"{len(first)} measurements against {len(second)}: pairs are measured on the same episodes")
@@ -71,10 +71,9 @@ def bootstrap_difference(
     drawn = gaps[np.random.default_rng(seed).integers(0, len(gaps), (_DRAWS, len(gaps)))]
     errors = _standard_error(drawn)
     kept = errors > 0  # a draw of one pair over and over has none
-    t = (drawn.mean(1)[kept] - mean) / errors[kept]
-    tail = (1 - fair_confidence(confidence)) / 2
-    low, high = np.quantile(t, [tail, 1 - tail])
-    return Interval(float(mean - high * error), float(mean - low * error))
+    t = np.abs(drawn.mean(1)[kept] - mean) / errors[kept]
+    half = error * np.quantile(t, fair_confidence(confidence))
+    return Interval(float(mean - half), float(mean + half))
 
 
 def _standard_error(values: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rtx.embodiment import Embodiment
 from rtx.errors import UserError, unknown_name
@@ -25,6 +26,9 @@ from rtx.eval.suite import Suite, episodes, find_suite
 from rtx.eval.worker import environment_of
 from rtx.files import write_json
 from rtx.progress import bar
+
+if TYPE_CHECKING:
+    from rtx.serve.policy import Policy
 
 LOOK_EVERY = 4
 """Episodes of each cell between two looks at whether to stop: arms are built anew for each."""
@@ -124,6 +128,8 @@ def evaluate_checkpoint(
     baselines: bool = True,
     against: Path | None = None,
     stop_early: bool = False,
+    language: bool = False,
+    questions: Path | None = None,
     server: str | None = None,
     robot: Embodiment | None = None,
     settings: Settings = STANDARD,
@@ -132,11 +138,13 @@ def evaluate_checkpoint(
     """`rtx eval`: a checkpoint against random and untrained on a named suite; writes `out/report.html`, returns what to print.
 
     `against`: another checkpoint in place of the baselines. `stop_early`: as in `evaluate`.
+    `language`: the same scenes with other words too (`rtx.eval.language`). `questions`: a JSONL, of which up to 500 are asked.
     Without `arms` the suite is narrowed to those the checkpoint knows. With `server`, the URL of a policy server with the same
     checkpoint, what is behind it plays too, on the same seeds, in place of the baselines. `robot`: a user's own, played alone,
     on the simulated arm that is like it; the policy's robots that are no simulated arms find theirs by themselves.
     """
     from rtx.eval.baselines import RandomPolicy, untrained
+    from rtx.eval.extras import Extras
     from rtx.eval.report import write_report
     from rtx.eval.served import ServedPolicy, same_outcomes
     from rtx.eval.stand_in import AsRobots, Renamed, players
@@ -155,13 +163,15 @@ def evaluate_checkpoint(
         )
     chosen = find_suite(suite, arms=arms or known, tasks=tasks, splits=splits, episodes_per_cell=episodes_per_cell)
     policies: dict[str, rollout.Policy] = {"trained": policy}
+    other: Policy | None = None
     with contextlib.ExitStack() as stack:
         if server is not None:
             served = ServedPolicy(server, contract=policy.contract, checkpoint=policy.fingerprint, token=read_token(None))
             stack.callback(served.close)
             policies = {"served": served} | policies
         elif against is not None:
-            policies |= {"other": load_policy(against)}
+            other = load_policy(against)
+            policies |= {"other": other}
         elif baselines:
             policies |= {"untrained": untrained(policy), "random": RandomPolicy(policy.contract)}
         if names:
@@ -172,9 +182,17 @@ def evaluate_checkpoint(
             policies, chosen, out, num_workers=num_workers, stop_early=stop_early, settings=settings,
             make_environment=make_environment,
         )  # fmt: skip
+        extras = Extras()
+        if language:
+            extras.add_language(policies["trained"], evaluation, num_workers=num_workers, make_environment=make_environment)
+        if questions is not None:
+            extras.add_questions([policy, *([other] if other else [])], questions, out)
     metrics = checkpoint / "metrics.jsonl"
-    report = write_report(out / "report.html", evaluation=evaluation, training_metrics=metrics if metrics.exists() else None)
-    text = summary(evaluation, report)
+    report = write_report(
+        out / "report.html", evaluation=evaluation, training_metrics=metrics if metrics.exists() else None,
+        sections=extras.sections,
+    )  # fmt: skip
+    text = "\n".join([summary(evaluation, report), *extras.texts])
     if evaluation.stopped_early:
         text += f"\nStopped early: {evaluation.suite.episodes_per_cell} of {evaluation.planned} episodes of each cell."
     if server is not None:
