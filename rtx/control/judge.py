@@ -97,6 +97,11 @@ class Judge:
         self._embodiment, self._limits, self._adapter, self._layout = embodiment, limits, adapter, layout
         self._period_ns, self._max_age_ns, self._limited = 1e9 / embodiment.control_hz, max_age_s * 1e9, limited
         hz, space = embodiment.control_hz, layout.action
+        if limited and (unseen := _unseen(layout)):
+            raise UserError(
+                f"the guard cannot tell where the arm is: the policy's data do not know {', '.join(unseen)}, which limits are "
+                "about; measure it and give the layout that has it"
+            )
         self._has_joints = any(field.kind in _JOINT_KINDS for field in space.fields)
         # Joints of the policy's space are the robot's own, and bounded there: the order of `Limits` is the robot's.
         outer = ActionSpace(fields=tuple(_unbounded(field) for field in space.fields)) if self._has_joints else space
@@ -289,6 +294,13 @@ def _scales(fields: Sequence[Field]) -> np.ndarray:
 
 def _bounds(space: ActionSpace) -> tuple[np.ndarray, np.ndarray]:
     return space.per_dim(lambda field: field.low), space.per_dim(lambda field: field.high)
+
+
+def _unseen(layout: Layout) -> list[str]:
+    """Measured positions that the action's moves start from and the layout says are unknown."""
+    at = field_slices(layout.proprio)
+    names = [f.name.replace("delta_pos", "eef_pos") for f in layout.action.fields if f.kind == "delta_pos"]
+    return [name for name in names if name in at and not all(layout.proprio_mask[at[name]])]
 
 
 def _positions(measured: np.ndarray, layout: Layout) -> np.ndarray:

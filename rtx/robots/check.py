@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rtx.embodiment import ActionField, Camera, Embodiment, Field, Limits
+from rtx.embodiment import ActionField, Camera, Embodiment, Field, Limits, field_slices
 from rtx.errors import UserError
 from rtx.robots.adapter import make_adapter
 from rtx.robots.dry_run import try_kinematics
@@ -200,9 +200,19 @@ def _joint_limit_findings(robot: Embodiment) -> Iterator[Finding]:
 
 def _adapter_findings(robot: Embodiment) -> Iterator[Finding]:
     try:
-        make_adapter(robot)
+        layout = make_adapter(robot).layout
     except UserError as error:
         if "pip install" in str(error):
             yield note("action", f"its adapter was not tried: {error}")
         else:
             yield problem("action", f"policies cannot drive it: {error}")
+        return
+    for where, what, fields, mask in (
+        ("action", "commanded", layout.action.fields, layout.action_mask),
+        ("proprio", "measured", layout.proprio, layout.proprio_mask),
+    ):
+        if unknown := [name for name, at in field_slices(fields).items() if not any(mask[at])]:
+            yield note(
+                where, f"{', '.join(unknown)} not {what}: only policies that were trained without can drive it, such as those "
+                "of its own data"
+            )  # fmt: skip

@@ -77,12 +77,15 @@ _VIPER = _arm(
     0.75, "robosuite:VX300S", tuple(f"right/{joint}" for joint in _VIPER_JOINTS), tip="right/gripper", base="right_arm_mount",
     home=_VIPER_HOME, velocity=(3.1416,) * 6,
     low=(-3.1416, -1.85, -1.7628, -3.1416, -1.8675, -3.1416), high=(3.1416, 1.2566, 1.6057, 3.1416, 2.234, 3.1416),
-    joint_source="angles from robosuite:VX300S, speeds from Interbotix's URDF",
+    joint_source="angles from robosuite:VX300S, speeds from Interbotix's vx300s.urdf.xacro",
 )  # fmt: skip
 
 HARDWARE: Mapping[str, Hardware] = {
     "a1": Hardware(
-        reach_m=0.5, description="robot_descriptions:a1_mj_description; the order of the data set's legs is not documented"
+        reach_m=0.5, description="robot_descriptions:a1_mj_description; the order of the data set's legs is not documented",
+        joint_low_rad=_degrees(-46, -60, -154.5), joint_high_rad=_degrees(46, 240, -52.5), max_joint_velocity_rad_s=(21.0,) * 3,
+        joint_source="one leg's (hip, thigh, calf) angles and speeds from Unitree's a1_description (const.xacro); all legs are "
+        "alike",
     ),
     "aloha": _VIPER,  # each of its two
     "cobotta": Hardware(reach_m=0.34, description="none in robot_descriptions or robosuite"),
@@ -94,7 +97,8 @@ HARDWARE: Mapping[str, Hardware] = {
         home=(0.0, 0.1963, 0.0, -2.618, 0.0, 2.9416, 0.7854),
         low=(-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973),
         high=(2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973),
-        velocity=(2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61), joint_source="angles from robosuite:Panda, speeds the maker's",
+        velocity=(2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61), joint_source="angles from robosuite:Panda, speeds from "
+        "Franka's control parameters (as moveit_resources has them)",
     ),
     "google_robot": Hardware(reach_m=1.0, description="none in robot_descriptions or robosuite"),
     "io_ai": Hardware(reach_m=0.855, description="the arm of this data set is not documented; the reach is a Franka's"),
@@ -109,13 +113,14 @@ HARDWARE: Mapping[str, Hardware] = {
         0.90, "robot_descriptions:gen3_mj_description", _numbered("joint_", 7), tip="pinch_site", base="base_link",
         home=(0.0, 0.2618, 3.1416, -2.2689, 0.0, 0.9599, 1.5708), velocity=(1.3963,) * 4 + (1.2218,) * 3,
         low=_minus(_GEN3_HIGH), high=_GEN3_HIGH,
-        joint_source="angles from robot_descriptions:gen3_mj_description, speeds from Kinova's URDF",
+        joint_source="angles from robot_descriptions:gen3_mj_description, speeds from Kinova's gen3_macro.xacro",
     ),
     "kuka_iiwa": _arm(
         0.82, "robosuite:IIWA", _numbered("joint_", 7), tip="right_hand", base="base",
         home=(0.0, 0.65, 0.0, -1.89, 0.0, 0.6, 0.0), low=_minus(_IIWA_HIGH), high=_IIWA_HIGH,
         velocity=_degrees(85, 85, 100, 75, 130, 135, 135),
-        joint_source="angles from robosuite:IIWA, speeds the maker's for an iiwa 14 (the papers do not say which size)",
+        joint_source="angles from robosuite:IIWA, speeds of an iiwa 14 from KUKA's brochure, as Drake's "
+        "iiwa_description quotes it (the papers do not say which size; an iiwa 7 is faster)",
     ),
     "pr2": Hardware(
         reach_m=0.93, description="robot_descriptions:pr2_description; which of its arms was recorded is not documented"
@@ -126,7 +131,7 @@ HARDWARE: Mapping[str, Hardware] = {
         home=(0.0, -1.18, 0.0, 2.18, 0.0, 0.57, -1.57), velocity=(1.74, 1.328, 1.957, 1.957, 3.485, 3.485, 4.545),
         low=(-3.0503, -3.8095, -3.0426, -3.0439, -2.9761, -2.9761, -4.7124),
         high=(3.0503, 2.2736, 3.0426, 3.0439, 2.9761, 2.9761, 4.7124),
-        joint_source="angles from robosuite:Sawyer, speeds from Rethink's URDF",
+        joint_source="angles from robosuite:Sawyer, speeds from Rethink's sawyer_base.urdf.xacro",
     ),
     "so100": _arm(
         0.44, "robot_descriptions:so_arm100_mj_description", ("Rotation", "Pitch", "Elbow", "Wrist_Pitch", "Wrist_Roll"),
@@ -149,29 +154,30 @@ HARDWARE: Mapping[str, Hardware] = {
     "ur5": Hardware(
         reach_m=0.85, description="robot_descriptions:ur5_official_description, a xacro: make a URDF of it for file:",
         joint_low_rad=_minus(_UR_HIGH), joint_high_rad=_UR_HIGH, max_joint_velocity_rad_s=(_PI,) * 6,
-        joint_source="the maker's description: a turn either way, half a turn for the elbow, half a turn a second",
+        joint_source="Universal Robots' own joint_limits.yaml: a turn either way (the elbow half), half a turn a second",
     ),
     "ur5e": _arm(
         0.85, "robosuite:UR5e", _UR_JOINTS, tip="right_hand", base="base",
         home=(-0.47, -1.735, 2.48, -2.275, -1.59, -1.991), low=_minus(_UR_HIGH), high=_UR_HIGH,
-        velocity=(_PI,) * 6, joint_source="angles from robosuite:UR5e, speeds the maker's",
+        velocity=(_PI,) * 6,
+        joint_source="angles from robosuite:UR5e, speeds from Universal Robots' own joint_limits.yaml",
     ),
     "wheeled_base": Hardware(reach_m=1.0, description="none: wheels only"),
     "widowx_250": _arm(
         0.65, "robot_descriptions:widow_mj_description", _VIPER_JOINTS, tip="wx250s/gripper_link", base="wx250s/base_link",
         home=_VIPER_HOME, velocity=(3.1416,) * 6,
         low=(-3.1416, -1.885, -2.1468, -3.1416, -1.7453, -3.1416), high=(3.1416, 1.9897, 1.6057, 3.1416, 2.1468, 3.1416),
-        joint_source="angles from robot_descriptions:widow_mj_description, speeds from Interbotix's URDF",
+        joint_source="angles from robot_descriptions:widow_mj_description, speeds from Interbotix's wx250s.urdf.xacro",
     ),
     "xarm6": Hardware(
         reach_m=0.70, description="robot_descriptions:xarm6_description, a xacro: make a URDF of it for file:",
     ),
     "xarm7": _arm(
         0.70, "robot_descriptions:xarm7_mj_description", _numbered("joint", 7), tip="link_tcp", base="link_base",
-        home=(0.0, -0.247, 0.0, 0.909, 0.0, 1.1564, 0.0), velocity=(_PI,) * 7,
+        home=(0.0, -0.247, 0.0, 0.909, 0.0, 1.1564, 0.0), velocity=(3.14,) * 7,
         low=(-6.2832, -2.059, -6.2832, -0.192, -6.2832, -1.693, -6.2832),
         high=(6.2832, 2.0944, 6.2832, 3.927, 6.2832, 3.1416, 6.2832),
-        joint_source="angles from robot_descriptions:xarm7_mj_description, speeds the maker's",
+        joint_source="angles from robot_descriptions:xarm7_mj_description, speeds from the maker's xarm7.urdf.xacro (3.14)",
     ),
 }  # fmt: skip
 

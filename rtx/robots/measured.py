@@ -1,6 +1,7 @@
 """What a robot measures of one arm, from its native state: pose, joints, how open the gripper is.
 
-The pose is the robot's own where it reports one, else that of its joints by forward kinematics. Both in the base frame.
+The pose is the robot's own where it reports one, else that of its joints by forward kinematics. Both in the base frame. A
+gripper that is measured finger by finger is as open as they are on average.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from rtx.embodiment import Field, field_slices
 from rtx.robots import grippers, rotations
 from rtx.robots.kinematics import ArmKinematics
 from rtx.robots.units import METRES, RADIANS, per_unit, unit_problem
+
+FINGERS = "fingers"
 
 
 class ArmState:
@@ -29,8 +32,10 @@ class ArmState:
         joints = [name for name in self._fields if name.startswith("joint_pos")]
         self._joint_name = joints[0] if joints else "joint_pos"
         self.has_eef = not (self._problem("eef_pos") or self._problem("eef_rot"))
+        self.has_position = not self._problem("eef_pos")
         self.has_joints = not self._problem(self._joint_name)
-        self.has_gripper = not self._problem("gripper")
+        self._gripper_name = FINGERS if FINGERS in self._fields and "gripper" not in self._fields else "gripper"
+        self.has_gripper = not self._problem(self._gripper_name)
         self.has_pose = self.has_eef or (self.has_joints and kinematics is not None and self.num_joints == num_joints)
 
     def read(self, native: np.ndarray) -> Measured:
@@ -40,7 +45,7 @@ class ArmState:
         """SI units; rotations as the robot's form."""
         field = self._fields[name]
         table = METRES if name == "eef_pos" else RADIANS
-        scale = 1.0 if name == "gripper" else per_unit(field, table, 1.0)
+        scale = 1.0 if name in ("gripper", FINGERS) else per_unit(field, table, 1.0)
         return native[..., self._slices[field.name]] * scale
 
     def field(self, name: str) -> Field:
@@ -53,6 +58,10 @@ class ArmState:
     def joints(self, native: np.ndarray) -> np.ndarray:
         return self.value(self._joint_name, native)
 
+    def opening(self, native: np.ndarray) -> np.ndarray:
+        measured = self.value(self._gripper_name, native).mean(-1, keepdims=True)
+        return grippers.from_unit(measured, self.field(self._gripper_name))
+
     def forward(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions `[..., 3]` and rotations `[..., 3, 3]` of joints `[..., j]`."""
         assert self._kinematics is not None  # checked when the adapter was made
@@ -62,14 +71,16 @@ class ArmState:
         return positions.reshape(*leading, 3), turns.reshape(*leading, 3, 3)
 
     def problems(self, names: Sequence[str]) -> list[str]:
-        """Why the state cannot give these: "pose", "joints", "gripper"."""
+        """Why the state cannot give these: "pose", "position" (all that is wanted of it), "joints", "gripper"."""
         problems = []
         if "pose" in names and not self.has_pose:
             problems += [problem for name in ("eef_pos", "eef_rot") if (problem := self._problem(name))]
+        if "position" in names and not (self.has_pose or self.has_position):
+            problems.append(str(self._problem("eef_pos")))
         if "joints" in names and not self.has_joints:
             problems.append(str(self._problem(self._joint_name)))
         if "gripper" in names and not self.has_gripper:
-            problems.append(str(self._problem("gripper")))
+            problems.append(str(self._problem(self._gripper_name)))
         return problems
 
     def _problem(self, name: str) -> str | None:
@@ -78,7 +89,7 @@ class ArmState:
             return f"proprio lacks a field named '{self.prefix}{name}', has {have}"
         field = self._fields[name]
         full = f"proprio field {field.name!r}"
-        if name == "gripper":
+        if name in ("gripper", FINGERS):
             return f"{full}: closed and opened are both {field.closed}" if field.closed == field.opened else None
         if name.startswith("eef") and field.frame != "base":
             return f"{full} is in frame {field.frame!r}, expected base"
@@ -116,6 +127,8 @@ class Measured:
 
     @property
     def position(self) -> np.ndarray:
+        if self._eef is None and self._state.has_position:  # and no rotation
+            return self._state.value("eef_pos", self._native)
         return (self._eef or self.kinematic_pose)[0]
 
     @property
@@ -124,4 +137,5 @@ class Measured:
 
     @property
     def opening(self) -> np.ndarray:
-        return grippers.from_unit(self._state.value("gripper", self._native), self._state.field("gripper"))
+        """`[..., 1]`."""
+        return self._state.opening(self._native)

@@ -70,7 +70,7 @@ class ProprioReader:
         prefix = prefix_of(field.name)
         name, state = field.name.removeprefix(prefix), self._states[prefix]
         if name in ("eef_pos", "eef_rot"):
-            return state.problems(["pose"])
+            return state.problems(["pose" if name == "eef_rot" else "position"])
         if name == "gripper":
             return state.problems(["gripper"])
         own = self._native.get("base_yaw" if name == "base_heading" and name not in self._native else field.name)

@@ -124,7 +124,6 @@ JOINTS = ActionField(name="joints", width=7, kind="joint_pos", unit="rad", frame
     ("arm", "message"),
     [
         (with_action(JOINTS, POS, GRIPPER), "lacks a field named 'joint_pos'"),
-        (with_action(POS, ROT), "needs one gripper"),
         (with_action(dataclasses.replace(POS, unit="inch"), ROT, GRIPPER), "unit 'inch', expected one of m, cm, mm"),
         (with_action(POS, dataclasses.replace(ROT, unit="1"), GRIPPER), "unit '1', expected one of rad, deg"),
         (with_action(POS, dataclasses.replace(ROT, rotation=None), GRIPPER), "does not say its rotation form"),

@@ -7,6 +7,7 @@ import pytest
 
 from rtx.embodiment import ActionSpace, Camera, Field, Kinematics
 from rtx.robots import fields
+from rtx.robots.catalogue import ROBOTS
 from rtx.robots.check import check_robot
 from rtx.robots.droid import FRANKA_DROID, FRANKA_DROID_JOINTS
 from rtx.robots.so_arms import SO_101
@@ -98,7 +99,7 @@ def test_a_right_record_has_no_problems_and_goes_wherever_it_is_sent(robot):
         (with_action(fields.abs_pos(frame="tool"), ROT, GRIPPER), "action.abs_pos", "frame 'tool'; a abs_pos is in base"),
         (with_action(POS, fields.abs_rot("rpy", "m"), GRIPPER), "action.abs_rot", "unit 'm'; expected rad, deg"),
         (with_action(POS, ROT, dataclasses.replace(GRIPPER, opened=85.0)), "action.gripper", "are not within low 0 .. high 1"),
-        (with_action(POS, ROT), "action", "policies cannot drive it"),
+        (with_action(POS, fields.delta_pos(), ROT, GRIPPER), "action", "policies cannot drive it"),
         (dataclasses.replace(FRANKA_DROID, proprio=()), "proprio", "nothing is measured"),
         (
             dataclasses.replace(FRANKA_DROID, proprio=(Field(name="eef_pos", width=3, unit="ft"), *FRANKA_DROID.proprio[1:])),
@@ -209,3 +210,30 @@ def test_without_the_package_the_rest_is_checked(monkeypatch):
     (finding,) = report.findings
     assert "pip install rtx-robotics[ik]" in finding.text
     assert finding.where == "kinematics.source"
+
+
+UNIT, PLANE = "action field 'delta_pos' (delta_pos) has unit '1'", "has width 2, expected 3"
+YAW = "'delta_yaw' (delta_rot) does not say its rotation form"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        *dict.fromkeys(
+            ("cobotta_lsmo", "dlr_sara_pour", "stretch_cmu", "jaco_play", "kinova_d3field", "a1_saytap", "xarm7_utokyo",
+             "xarm_bimanual"), "",
+        ).items(),
+        ("robo_net", YAW), ("sawyer_roboturk", UNIT), ("xarm6_language_table", PLANE),
+    ],
+)  # fmt: skip
+def test_robots_of_the_catalogue_pass_or_their_data_set_does_not_say_enough(name, why):
+    robot = dataclasses.replace(ROBOTS[name], kinematics=None)  # nothing to download
+    found = [problem.text for problem in check_robot(robot).problems]
+    assert any(why in text for text in found) if why else found == []
+
+
+def test_what_is_not_measured_is_worth_knowing():
+    notes = [finding.text for finding in check_robot(ROBOTS["stretch_cmu"]).findings if finding.where == "proprio"]
+    assert notes == [
+        "eef_rot not measured: only policies that were trained without can drive it, such as those of its own data"
+    ]
