@@ -25,8 +25,12 @@ def measure(arm: str, tasks: list[str], num_seeds: int) -> dict[str, tuple[list[
     """Of each task the seeds that failed, and the mean share of its time that the others took."""
     from rtx.eval.sim.env import SimEnv
 
+    results = {}
     with contextlib.closing(SimEnv(arm)) as env:
-        return {task: _measure(env, task, num_seeds) for task in tasks}
+        for task in tasks:
+            results[task] = failed, share = _measure(env, task, num_seeds)
+            print(f"{arm} {task}: {num_seeds - len(failed)} of {num_seeds}, {100 * share:.0f} % of its time", flush=True)
+    return results
 
 
 def _measure(env, task: str, num_seeds: int) -> tuple[list[int], float]:
@@ -61,7 +65,7 @@ def main() -> None:
     with ProcessPoolExecutor(args.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         results = dict(zip(arms, pool.map(measure, arms, [tasks] * len(arms), [args.seeds] * len(arms)), strict=True))
     rows = [[task, *(f"{args.seeds - len(results[arm][task][0])}" for arm in arms), _time(results, task)] for task in tasks]
-    print(f"Successes of {args.seeds}, and the share of its time that an episode took:\n")
+    print(f"\nSuccesses of {args.seeds}, and the share of its time that an episode took:\n")
     print(text_table(["task", *arms, "time"], rows))
     for arm in arms:
         for task in tasks:

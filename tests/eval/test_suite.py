@@ -78,3 +78,17 @@ def test_splits_are_the_same_scenes_with_one_thing_changed():
     assert found[1].scene == "reach@distractors"
     with pytest.raises(UserError, match=r"splits .* repeat"):
         dataclasses.replace(SMALL, splits=("seen", "seen"))
+
+
+def test_the_shipped_suites_are_of_tasks_and_splits_that_exist():
+    from rtx.eval.sim.splits import SPLITS
+    from rtx.eval.sim.tasks import TASKS
+
+    assert {task for suite in SUITES.values() for task in suite.tasks} <= set(TASKS)
+    assert SUITES["generalisation"].splits == tuple(SPLITS)
+    assert len(SUITES["cross"].tasks) >= 8
+    assert len(SUITES["cross"].arms) >= 6
+    narrow = find_suite("generalisation", splits=["seen", "distractors"], tasks=["lift"], arms=["sim_jaco"])
+    assert narrow.num_episodes == 2 * SUITES["generalisation"].episodes_per_cell
+    with pytest.raises(UserError, match="unknown split of suite 'generalisation' 'unseen_object'"):
+        find_suite("generalisation", splits=["unseen_object"])

@@ -27,7 +27,7 @@ from rtx.eval.sim.objects import (
 )
 
 STACKED_M = 0.022  # sideways at most, half a cube: further out it falls
-OPEN_M, SHUT_M = 0.08, 0.01  # how far a drawer is out at least, at most
+OPEN_M, SHUT_M = 0.09, 0.01  # how far a drawer is out at least, at most
 _HEIGHT_M = 0.012  # that something may lie higher or lower than it should
 _HELD_M = 0.01  # what counts as missing while the hand still holds what is in its place
 
@@ -43,7 +43,7 @@ _PLATE_AREA = np.array([0.12, 0.16])
 _RADIUS = {BOX: 0.095, **dict.fromkeys(PLATES, 0.075)}  # what keeps others off; of cubes and props, half of APART_M
 _CABINET_X, _CABINET_Y = 0.17, (0.05, 0.08)
 _FROM_CABINET_M = 0.125  # sideways; the hand that pulls needs the room before it
-_LEFT_OUT_M = (0.08, 0.11)  # how far a drawer that is to be shut is out
+_LEFT_OUT_M, _HALF_OUT_M = (0.08, 0.11), (0.03, 0.05)  # how far a drawer is out at the start; half of both tasks begin half-way
 
 # What demonstrations say, and the same in words that they never use.
 _RELATED = (
@@ -158,9 +158,10 @@ def _sample_drawer(rng: np.random.Generator, forms: Sequence[str], out_m: tuple[
     places = _keep_apart(rng, [APART_M / 2] * (num_cubes + num_props), low, high)
     cubes, props = furnish(rng, places, _colours(rng, num_cubes))
     cabinet = Placed(body=CABINET, xy=(_CABINET_X, float(beside)), yaw=0.0)
+    drawer_m = float(rng.uniform(*(_HALF_OUT_M if rng.random() < 0.5 else out_m)))
     return Layout(
-        cubes=cubes, props=props, furniture=(cabinet,), target=None, form=pick_form(rng, forms),
-        drawer_m=float(rng.uniform(*out_m)), direction=(1.0, 0.0),
+        cubes=cubes, props=props, furniture=(cabinet,), target=None, form=pick_form(rng, forms), drawer_m=drawer_m,
+        direction=(1.0, 0.0),
     )  # fmt: skip
 
 
@@ -213,7 +214,7 @@ def _missing_box(layout: Layout, state: State) -> float:
 
 
 def _missing_open(layout: Layout, state: State) -> float:
-    return max(0.0, OPEN_M - float(state.cube_start[0] - state.cube[0]))
+    return max(0.0, OPEN_M - layout.drawer_m - float(state.cube_start[0] - state.cube[0]))
 
 
 def _missing_shut(layout: Layout, state: State) -> float:

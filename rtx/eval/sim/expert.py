@@ -80,7 +80,7 @@ def _placed(env: SimEnv) -> bool:
 
 def _opened(env: SimEnv) -> bool:
     state = env.state
-    return float((state.cube_start - state.cube)[0]) > 0.095
+    return env.layout.drawer_m + float((state.cube_start - state.cube)[0]) > 0.10
 
 
 def _shut(env: SimEnv) -> bool:

@@ -35,6 +35,8 @@ class World:
         )  # fmt: skip
         self.motion.home = np.array(calibration.home_qpos)
         self.home_rotation = np.array(calibration.home_rotation)
+        names = [self.model.body(i).name for i in range(self.model.nbody)]
+        self._is_hand = np.array([name.startswith(("robot0", "gripper0")) for name in names])
         self.renderer = SceneRenderer(models.render)
         self.appearance = Appearance(models.render, arm, table)
 
@@ -66,14 +68,8 @@ class World:
         self.renderer.close()
 
     def _is_touched(self, body: int) -> bool:
-        of_geom = self.model.geom_bodyid
-        for contact in self.data.contact[: self.data.ncon]:
-            pair = of_geom[contact.geom[0]], of_geom[contact.geom[1]]
-            if body in pair:
-                other = self.model.body(int(pair[0] if pair[1] == body else pair[1])).name
-                if other.startswith(("robot0", "gripper0")):
-                    return True
-        return False
+        pairs = self.model.geom_bodyid[self.data.contact.geom]  # [contacts, 2]
+        return bool(np.any((pairs == body).any(axis=1) & self._is_hand[pairs].any(axis=1)))
 
     def _lay_out(self, layout: Layout) -> None:
         present = {thing.body: thing for thing in layout.things}

@@ -26,6 +26,24 @@ def cube_pixels(env: SimEnv, image: np.ndarray) -> int:
     return int(np.sum((aligned > 0.97) & saturated))
 
 
+BENCH = ("place_on_colour", "place_in", "open_drawer", "lift@unseen_objects", "open_drawer@unseen_objects", "lift@distractors")
+
+
+def shown(env: SimEnv, task: str, seed: int) -> dict[str, float]:
+    """Pixels of what is to be moved and of what it goes to, and how far the picture is from that of the task without split."""
+    env.reset(task=task, seed=seed)
+    renderer = env._world.renderer
+    owners = renderer.model.geom_bodyid[renderer.draw_geoms("primary", 64)]
+    pixels = {
+        role: int(np.sum(owners == renderer.model.body(body).id))
+        for role, body in (("target", env.layout.target_body), ("goal", env.layout.goal))
+        if body
+    }
+    changed = env.render_view(64).astype(float)
+    env.reset(task=task.split("@")[0], seed=seed)
+    return {**pixels, "changed": float(np.mean(np.abs(changed - env.render_view(64)).max(-1) > 12))}
+
+
 def main(arm: str) -> None:
     env = SimEnv(arm, image_size=64)
     seen = [env.reset(task="lift", seed=seed) for seed in range(6)]
@@ -33,6 +51,8 @@ def main(arm: str) -> None:
     for seed in range(6):
         frame = env.reset(task="lift", seed=seed)
         visible.append(cube_pixels(env, frame.images["primary"]))
+    bench = {task: [shown(env, task, seed) for seed in range(4)] for task in BENCH}
+    cloth = [shown(env, "lift@unseen_backgrounds", seed)["changed"] for seed in range(4)]
     again = [env.reset(task="lift", seed=seed) for seed in range(6)]
     view = env.render_view(200)
     facts = {
@@ -41,6 +61,8 @@ def main(arm: str) -> None:
         "shapes": {role: [str(image.dtype), *image.shape] for role, image in seen[0].images.items()},
         "spread": {role: float(image.std()) for role, image in seen[0].images.items()},
         "visible": visible,
+        "bench": bench,
+        "cloth": cloth,
         "view": list(view.shape),
         "loaded": sorted({"jax", "tensorflow"} & set(sys.modules)),
     }

@@ -115,9 +115,19 @@ def test_in_the_box_is_between_its_walls_and_below_their_top():
 def test_a_drawer_is_judged_by_how_far_it_is_out():
     opened, shut = TASKS["open_drawer"].missing, TASKS["close_drawer"].missing
     start = np.array([0.5, 0.0, 0.05])
+    closed = replace(first("open_drawer"), drawer_m=0.0)
     out = [state(start - [metres, 0, 0], start=start) for metres in (0.0, 0.03, chores.OPEN_M + 0.001)]
-    assert [opened(first("open_drawer"), one) for one in out] == pytest.approx([chores.OPEN_M, chores.OPEN_M - 0.03, 0.0])
+    assert [opened(closed, one) for one in out] == pytest.approx([chores.OPEN_M, chores.OPEN_M - 0.03, 0.0])
+    assert opened(replace(closed, drawer_m=0.05), out[1]) == pytest.approx(chores.OPEN_M - 0.08)
     layout = first("close_drawer")
     assert shut(layout, state(start, start=start)) == pytest.approx(layout.drawer_m - chores.SHUT_M)
     assert shut(layout, state(start + np.array([layout.drawer_m, 0, 0]), start=start)) == 0
     assert {np.sign(one.furniture[0].xy[1]) for one in sampled("open_drawer")} == {-1.0, 1.0}
+
+
+def test_half_open_drawers_are_to_be_opened_and_to_be_closed():
+    starts = {task: np.array([layout.drawer_m for layout in sampled(task)]) for task in ("open_drawer", "close_drawer")}
+    half = {task: (out >= 0.03) & (out <= 0.05) for task, out in starts.items()}
+    assert all(0.3 < share.mean() < 0.7 for share in half.values())
+    assert set(starts["open_drawer"][~half["open_drawer"]]) == {0.0}
+    assert starts["close_drawer"][~half["close_drawer"]].min() >= 0.08

@@ -45,6 +45,21 @@ def test_the_named_cube_is_to_be_seen(drawn):
     assert sorted(drawn["visible"])[1] >= 15, drawn["visible"]
 
 
+def test_what_is_to_be_moved_and_where_to_are_seen_on_the_bench(drawn):
+    """Of 64 x 64 pixels; the hand may hide something in one scene of four."""
+    for task, scenes in drawn["bench"].items():
+        for role in {"target", "goal"} & set(scenes[0]):
+            assert sorted(scene[role] for scene in scenes)[1] >= 5, (task, role, scenes)
+
+
+def test_a_split_changes_its_own_part_of_the_picture(drawn):
+    """The rest of the scene looks the same on the other table; a cloth changes most of what is seen."""
+    changed = {task: [scene["changed"] for scene in scenes] for task, scenes in drawn["bench"].items()}
+    assert all(0.0 < share < 0.1 for share in changed["lift@unseen_objects"]), changed
+    assert all(0.005 < share < 0.3 for share in changed["lift@distractors"]), changed
+    assert min(drawn["cloth"]) > 0.5
+
+
 def test_the_process_stays_light_and_quiet(drawn):
     assert drawn["loaded"] == []
     assert drawn["stderr"] == ""
