@@ -27,7 +27,7 @@ SUITE = PublicSuite(
     install=(
         "into a Python 3.11 of its own: pip install pybullet gym==0.23.1 numpy scipy opencv-python matplotlib imageio absl-py "
         "tensorflow-cpu msgpack, and the repository as github.com/google-research/language-table says; then set "
-        "RTX_LANGUAGE_TABLE_PYTHON to that python (docs/suites.md)"
+        "RTX_LANGUAGE_TABLE_PYTHON to that python (docs/public_suites.md)"
     ),
     python="LANGUAGE_TABLE", expert="the suite's RRT push oracle",
 )  # fmt: skip

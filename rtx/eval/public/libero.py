@@ -26,7 +26,7 @@ SUITE = PublicSuite(
     environment="rtx.eval.public.libero:Libero",
     install=(
         "into a Python of its own: pip install hf-libero==0.1.4 msgpack (its meshes are fetched from the Hugging Face hub when "
-        "first used); then set RTX_LIBERO_PYTHON to that python (docs/suites.md)"
+        "first used); then set RTX_LIBERO_PYTHON to that python (docs/public_suites.md)"
     ),
     python="LIBERO", default_tasks=tuple(task for task in TASKS if not task.startswith("libero_90")),
 )  # fmt: skip

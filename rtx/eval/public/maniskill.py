@@ -37,7 +37,7 @@ SUITE = PublicSuite(
     control_hz=MANISKILL_PANDA.control_hz, environment="rtx.eval.public.maniskill:ManiSkill",
     install=(
         "into a Python 3.11 of its own: pip install mani_skill==3.0.1 torch msgpack; then set RTX_MANISKILL_PYTHON to that "
-        "python. It draws through Vulkan: a driver of a GPU, or Mesa's lavapipe from 25.0 on (docs/suites.md)"
+        "python. It draws through Vulkan: a driver of a GPU, or Mesa's lavapipe from 25.0 on (docs/public_suites.md)"
     ),
     python="MANISKILL", expert="a script of ours for the tasks with cubes", expert_tasks=("PickCube-v1", "StackCube-v1"),
     task_steps={"PegInsertionSide-v1": 200, "PlugCharger-v1": 200},

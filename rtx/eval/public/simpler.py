@@ -24,7 +24,7 @@ from rtx.robots.widowx import WIDOWX_250
 _INSTALL = (
     "into a Python 3.10 or 3.11 of its own, as github.com/simpler-env/SimplerEnv says (SAPIEN 2.2.2, numpy below 2), and pip "
     "install msgpack there; then set RTX_SIMPLER_PYTHON to that python. It draws through Vulkan with external semaphores: a "
-    "driver of a GPU (docs/suites.md)"
+    "driver of a GPU (docs/public_suites.md)"
 )
 
 

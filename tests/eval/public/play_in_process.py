@@ -9,7 +9,9 @@ import sys
 
 import numpy as np
 
+from rtx.eval.play import Pilot
 from rtx.eval.public.registry import find_public
+from rtx.eval.public.replay import chunk_of, layout_of
 
 
 def digest(frame) -> str:
@@ -25,7 +27,13 @@ def main(name: str, task: str) -> None:
     expert = env.expert()
     for _ in range(6):
         frame = env.step(expert(), render=False)
-    blind = frame.images
+    blind, native = frame.images, frame.proprio.copy()
+    frame = env.reset(task=task, seed=7, render=False)
+    expert, pilot = env.expert(), Pilot(env, frame, safety=True, layout=layout_of(env.embodiment, suite.arms[0]))
+    for _ in range(6):
+        canonical = pilot.adapter.to_canonical(expert(), proprio_native=frame.proprio)
+        frame = pilot.step(chunk_of(pilot, canonical), 0, frame, render=False)
+    through = float(np.abs(frame.proprio - native).max())
     view = env.render_view(64)
     other = digest(env.reset(task=task, seed=8))
     again = digest(env.reset(task=task, seed=7))
@@ -35,6 +43,7 @@ def main(name: str, task: str) -> None:
             {
                 "same": begun == again, "differs": begun != other, "moved": float(np.abs(frame.proprio - still).max()),
                 "images": {role: list(image.shape) for role, image in first.images.items()}, "blind": len(blind),
+                "through": through, "refusals": dict(pilot.refusals),
                 "roles": list(robot.roles), "width": sum(field.width for field in robot.proprio) - len(still),
                 "view": [*view.shape, float(view.std())], "instruction": env.instruction,
             }

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from rtx.data.oxe import OXE
 from rtx.data.public import PUBLIC
 from rtx.eval.public.libero import Libero
 from rtx.eval.public.maniskill import ManiSkill
 from rtx.eval.public.simpler import Simpler
 from rtx.robots.adapter import Adapter
 from rtx.robots.google_robot import GOOGLE_ROBOT
-from rtx.robots.public_arms import PUBLIC_ARMS
+from rtx.robots.public_arms import LANGUAGE_TABLE_ARM, PUBLIC_ARMS
 from rtx.robots.widowx import WIDOWX_250
 
 
@@ -18,7 +19,7 @@ def state_of(robot, rng):
     """Any state with unit quaternions."""
     state, start = rng.uniform(0.1, 0.9, sum(field.width for field in robot.proprio)), 0
     for field in robot.proprio:
-        if field.rotation is not None:
+        if field.rotation is not None and field.width == 4:
             state[start : start + field.width] = Rotation.random(rng=rng).as_quat()
         start += field.width
     return state
@@ -81,6 +82,18 @@ def test_simpler_turns_as_its_own_policies_do(robot):
     raw = env.raw_action(native)
     wanted = Rotation.from_euler("xyz", [0.1, -0.2, 0.3]).as_rotvec()  # lower-case: static axes
     np.testing.assert_allclose(raw, [0.01, 0.02, 0.03, *wanted, 1.0 if robot is WIDOWX_250 else 0.9], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arm", "robot"),
+    [("language_table", LANGUAGE_TABLE_ARM), ("bridge_dataset", WIDOWX_250), ("fractal20220817_data", GOOGLE_ROBOT)],
+)
+def test_checkpoints_of_the_real_data_sets_drive_the_suites_arms(arm, robot):
+    adapter = Adapter(robot, OXE[arm].layout)
+    action = np.zeros(OXE[arm].layout.action.width, np.float32)
+    action[OXE[arm].layout.action.slices["delta_pos"]] = [0.01, -0.02, 0]
+    native = adapter.to_native(action, proprio_native=state_of(robot, np.random.default_rng(1)))
+    np.testing.assert_allclose(native[:2], [0.01, -0.02], atol=1e-7)
 
 
 def test_simpler_grippers():

@@ -62,6 +62,8 @@ def test_scenes_follow_from_their_seeds_and_are_seen(name, task):
     assert seen["same"]
     assert seen["differs"]
     assert seen["moved"] > 1e-3
+    assert seen["through"] < 1e-4  # six steps by way of the canonical action end where the native ones do
+    assert seen["refusals"] == {}
     assert seen["images"] == {role: [256, 256, 3] for role in seen["roles"]}
     assert seen["blind"] == 0
     assert seen["width"] == 0
