@@ -5,6 +5,8 @@
 
 The tool pose is that of the TCP set on the pendant: set it to the gripper point. Both packages reconnect on their own and
 then send their last command again, so a lost connection is closed here at once.
+
+`ur:HOST?watch=yes` only looks: no program is uploaded, so the pendant, hand guiding or another program moves the arm.
 """
 
 from __future__ import annotations
@@ -43,13 +45,13 @@ class UrArm:
     """`lookahead_s` (0.03 to 0.2) smooths, `gain` (100 to 2000) stiffens the following of targets."""
 
     def __init__(
-        self, host: str, *, gripper: RobotiqGripper | None, lookahead_s: float, gain: float,
+        self, host: str, *, gripper: RobotiqGripper | None, lookahead_s: float, gain: float, watch: bool = False,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
         self._rtde_control = need_sdk("rtde_control", driver="ur", install="rtx-robotics[ur]")
         self._rtde_receive = need_sdk("rtde_receive", driver="ur", install="rtx-robotics[ur]")
         self._host, self._gripper = host, gripper
-        self._lookahead_s, self._gain, self._clock_ns = lookahead_s, gain, clock_ns
+        self._lookahead_s, self._gain, self._watch, self._clock_ns = lookahead_s, gain, watch, clock_ns
         self._control: Any = None
         self._receive: Any = None
         self._seen = (-1.0, 0)  # the controller's last time stamp, and when it changed here
@@ -63,13 +65,17 @@ class UrArm:
             self._seen = (-1.0, self._clock_ns())
         self._await(lambda: self._receive.getTimestamp() != 0.0, "sends no state; restart its controller")
         self._check_status()
+        if not self._watch:
+            self._start_program()
+        if self._gripper is not None:
+            self._gripper.connect()
+
+    def _start_program(self) -> None:
         if self._control is None:
             self._control = self._reached(lambda: self._rtde_control.RTDEControlInterface(self._host, _HZ))
         elif not self._control.isProgramRunning():
             self._control.reuploadScript()
         self._await(self._control.isProgramRunning, "does not start the control program; look at the pendant's log")
-        if self._gripper is not None:
-            self._gripper.connect()
 
     def measure(self) -> Measured:
         if self._receive is None:
@@ -86,6 +92,8 @@ class UrArm:
         )
 
     def send(self, target: Target, *, period_s: float) -> None:
+        if self._watch:
+            raise WorldError(f"the UR at {self._host} is only watched (watch=yes): open it without that to command it")
         if self._control is None or not self._control.isProgramRunning():
             raise WorldError(f"the control program on the UR at {self._host} ended; look at the pendant's log, then connect()")
         if target.joints is not None:
@@ -111,6 +119,8 @@ class UrArm:
                 raise WorldError(f"the UR at {self._host} did not stop its servo motion; press the emergency stop")
 
     def stop(self) -> None:
+        if self._watch:
+            return  # what moves it is not ours to stop
         try:
             self._check_connected()
             self.hold()
@@ -182,13 +192,16 @@ class UrArm:
 
 
 def open(spec: DriverSpec, embodiment: Embodiment) -> Driver:
-    """`ur:HOST?gripper=none|robotiq&lookahead_s=0.1&gain=300`."""
+    """`ur:HOST?gripper=none|robotiq&lookahead_s=0.1&gain=300&watch=no|yes`."""
     host = spec.need_address("192.168.0.2")
-    given = spec.take(gripper="none", lookahead_s="0.1", gain="300")
+    given = spec.take(gripper="none", lookahead_s="0.1", gain="300", watch="no")
     if given["gripper"] not in ("none", "robotiq"):
         raise UserError(f"driver 'ur': gripper={given['gripper']!r} is unknown; there are none and robotiq")
+    if given["watch"] not in ("no", "yes"):
+        raise UserError(f"driver 'ur': watch={given['watch']!r} is unknown; there are no and yes")
     arm = UrArm(
         host, gripper=RobotiqGripper(host) if given["gripper"] == "robotiq" else None,
         lookahead_s=spec.number("lookahead_s", given["lookahead_s"]), gain=spec.number("gain", given["gain"]),
+        watch=given["watch"] == "yes",
     )  # fmt: skip
     return ArmDriver(embodiment, {"": arm}, open_cameras(spec.cameras, embodiment.cameras))

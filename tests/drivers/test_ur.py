@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("rtde_control", reason="ur_rtde is not installed: pip install rtx-robotics[ur]")
 
+from rtx.control.recorder import record
 from rtx.drivers import Driver, open_driver
 from rtx.drivers.arm import Refused
 from rtx.errors import UserError, WorldError
@@ -97,6 +98,44 @@ def test_a_soft_stop_ends_the_program_and_connect_starts_it_again(ur):
     driver.command(command)
     ur.wait(lambda: np.allclose(ur.q, command, atol=1e-6))
     driver.close()
+
+
+class Pendant:
+    """Moves the arm a little for each state that a recorder has read, and waits until it shows there."""
+
+    def __init__(self, ur, driver, count):
+        self.ur, self.driver, self.left, self.count = ur, driver, 1, count
+        self.start = np.array(ur.q)
+
+    def begin(self, number):
+        self.left -= 1
+        return "led by hand" if self.left == 0 else None
+
+    def is_over(self, steps):
+        wanted = self.start + 0.01 * steps
+        self.ur.update(q=wanted)
+        self.ur.wait(lambda: np.allclose(self.driver.read().proprio, wanted))
+        return steps == self.count
+
+    def keep(self, summary):
+        return True
+
+
+def test_an_arm_that_is_only_watched_is_recorded_while_the_pendant_moves_it(ur, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    robot = without_gripper(joint_arm(6))
+    driver = opened(ur, robot, "watch=yes")
+    pendant = Pendant(ur, driver, 5)
+    with pytest.raises(WorldError, match="is only watched"):
+        driver.command(pendant.start + 0.05)
+    driver.connect()
+    done = record(driver, tmp_path, pendant, robot=robot)
+    assert (ur.scripts, ur.program, ur.servo_targets, ur.commands) == (0, False, [], []), "nothing was uploaded or sent"
+    with h5py.File(done.files[0]) as file:
+        led = pendant.start + 0.01 * np.arange(5)[:, None]
+        np.testing.assert_allclose(file["observations/state"][:], led[:4], atol=1e-9)
+        np.testing.assert_allclose(file["action"][:], led[1:], atol=1e-6)
+    assert not ur.problems
 
 
 @pytest.mark.parametrize(("bits", "words"), [(1 << 2, "protective stop"), (1 << 7, "emergency stop")])
