@@ -98,7 +98,7 @@ def bring_in(
 
     `record`: what the numbers mean, where the robot's fields do not say it. `keys`: where they lie, where names and widths do
     not tell it. `instruction`: of every episode, for files without one. `layout`: of the vectors a policy is to see; by
-    default the robot's (`robot_record.known_layout`). The set is called what the robot is called.
+    default the robot's (`robot_record.known_layout`). Without a record of its own the set is called what the robot is called.
 
     Raises UserError naming what is missing and the line to write, WorldError for damaged files.
     """
@@ -149,9 +149,20 @@ def _foreign(
     name = identifier(robot.name)
     if form == "lerobot":
         found = open_lerobot(path)
+        _check_rate(found.fps, robot, f"{path}/meta/info.json")
         return foreign_lerobot(found, name), any(f.key == "next.done" for f in found.numbers), keys.channel_order or "rgb"
     episodes = open_episodes(path, "hdf5" if form == "hdf5" else "zarr", keys=keys, instruction=instruction)
+    for episode in episodes.episodes:
+        _check_rate(episode.hz, robot, episode.where)
     return foreign_episodes(episodes, name), episodes.ends, episodes.channel_order or ""
+
+
+def _check_rate(hz: float, robot: Embodiment, where: str) -> None:
+    if hz and abs(hz - robot.control_hz) > 0.01 * hz:
+        raise UserError(
+            f"{where}: recorded at {hz:g} Hz, the robot {robot.name!r} has control_hz={robot.control_hz:g}; an action is what "
+            f"happens in one period, so write control_hz={hz:g} into its file (`rtx drive --hz` runs the arm at another rate)"
+        )
 
 
 def _imported(foreign: Foreign, out: Path, num_threads: int) -> Path:
@@ -188,7 +199,7 @@ def _of_catalogue(source: Source, robot: Embodiment) -> DatasetRecord | None:
             f"{robot.name!r}: {'; '.join(differences)}; if it is a set of your own under that name, write record.py beside the "
             "data with RECORD = DatasetRecord(...)"
         )
-    return record
+    return dataclasses.replace(record, name=identifier(robot.name), other_names=(*record.other_names, record.name))
 
 
 def _derived(
@@ -223,7 +234,8 @@ def _for_robot(record: DatasetRecord, robot: Embodiment) -> DatasetRecord:
                 f"the record {record.name!r}{place} is not one of the robot {robot.name!r}: {error}. "
                 "Mend it, or remove it: without one, names and widths of the robot's fields decide"
             ) from error
-    return dataclasses.replace(record, embodiment=robot)
+    at_its_rate = dataclasses.replace(robot, control_hz=record.embodiment.control_hz)
+    return dataclasses.replace(record, embodiment=at_its_rate)
 
 
 def _differences(one: Embodiment, other: Embodiment) -> list[str]:

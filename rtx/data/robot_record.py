@@ -80,7 +80,7 @@ def record_text(found: Found, robot: str, *, name: str, channel_order: ChannelOr
     """Python source that defines RECORD. `robot`: a name of `rtx robots list`, or the path of the robot's file."""
     return _TEMPLATE.substitute(
         name=name,
-        robot=robot,
+        robot=repr(robot),
         action=_rows(found.action),
         state=_rows(found.state),
         images=repr(dict(found.images)),
@@ -103,7 +103,7 @@ from rtx.data.robot_record import Part, record_of
 from rtx.robots.catalogue import find
 
 RECORD = record_of(
-    find("$robot"),
+    find($robot),
     name="$name",
     action=($action),
     state=($state),

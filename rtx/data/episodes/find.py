@@ -36,6 +36,7 @@ class EpisodeAt:
     """One episode: rows `start` to `stop` of the arrays in `group` of `file`. `left_out`: key -> why it is no column.
 
     `instruction`: "" where only a column or nobody tells it. `channel_order` of its pictures, "" where nothing tells it.
+    `hz`: the rate, 0 where nothing tells it.
     """
 
     file: Path
@@ -47,6 +48,7 @@ class EpisodeAt:
     left_out: Mapping[str, str]
     instruction: str
     channel_order: str = ""
+    hz: float = 0.0
 
     @property
     def where(self) -> str:
@@ -90,8 +92,16 @@ def _replay_buffer(file: Path, root: Any, keys: DataKeys) -> Iterator[EpisodeAt]
     for start, stop, instruction in zip(starts.tolist(), ends.tolist(), told, strict=True):
         yield EpisodeAt(
             file=file, group="data", start=start, stop=stop, split="train", columns=columns, left_out=left_out,
-            instruction=instruction,
+            instruction=instruction, channel_order=text(root.attrs.get("channel_order")), hz=_rate(root),
         )  # fmt: skip
+
+
+def _rate(holder: Any) -> float:
+    """Steps a second, by its attributes; 0 if they do not tell."""
+    values = [holder.attrs.get(name) for name in ("control_hz", "fps")]
+    return next(
+        (float(np.asarray(v).reshape(-1)[0]) for v in values if v is not None and np.asarray(v).dtype.kind in "iuf"), 0.0
+    )
 
 
 def _told(meta: Any, count: int) -> list[str]:
@@ -114,6 +124,7 @@ def _groups(file: Path, root: Any, keys: DataKeys) -> Iterator[EpisodeAt]:
             file=file, group=path, start=0, stop=length, split=splits.get(path, "train"), columns=columns, left_out=left_out,
             instruction=_instruction(group, root, arrays, length, keys),
             channel_order=text(group.attrs.get("channel_order")) or text(root.attrs.get("channel_order")),
+            hz=_rate(group) or _rate(root),
         )  # fmt: skip
 
 
