@@ -24,7 +24,7 @@ def add_finetune(verbs: Verbs) -> None:
     parser.add_argument("--lr", type=float, help="default: by the mode")
     parser.add_argument("--from-scratch", action="store_true", help="the same without the checkpoint's parameters, to compare")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--records", type=Path, metavar="FILE.py", help="your DatasetRecord of the data, if rtx has none")
+    parser.add_argument("--instruction", default="", metavar="TEXT", help="of every episode, for data that have none")
     parser.add_argument("--workers", type=int, default=2, help="processes that read the data (default: %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="override one leaf, as in rtx train")
 
@@ -36,8 +36,8 @@ def _finetune(args: argparse.Namespace) -> None:
     robot = catalogue.find(args.robot)
     run_dir = args.run or Path("runs") / (robot.name + ("-scratch" if args.from_scratch else ""))
     finetune(
-        args.checkpoint, robot, args.data, run_dir, mode=args.mode, keep=args.keep, steps=args.steps, lr=args.lr,
-        from_scratch=args.from_scratch, seed=args.seed, settings=tuple(args.set), records=args.records,
+        args.checkpoint, args.robot, args.data, run_dir, mode=args.mode, keep=args.keep, steps=args.steps, lr=args.lr,
+        from_scratch=args.from_scratch, seed=args.seed, settings=tuple(args.set), instruction=args.instruction,
         num_workers=args.workers,
     )  # fmt: skip
     from rtx.finetune.text import closing

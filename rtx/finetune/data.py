@@ -6,42 +6,44 @@ import dataclasses
 from pathlib import Path
 
 from rtx.data import catalogue
-from rtx.data.bring_in import bring_in
+from rtx.data.bring_in import Declared, bring_in, declared_in
 from rtx.data.features import open_source
 from rtx.data.mixture import Mixture, MixtureEntry
 from rtx.data.prepared import MANIFEST, PreparedSet
-from rtx.data.record import DatasetRecord, load_records
+from rtx.data.record import DatasetRecord
 from rtx.embodiment import Embodiment
 from rtx.errors import UserError
 from rtx.finetune.base import Base
 from rtx.finetune.fit import check_robot
+from rtx.robots import catalogue as robots
+from rtx.robots.user_file import is_user_file
 from rtx.train.config import DataSet
 
 
 def demonstrations(
-    robot: Embodiment, path: Path, out: Path, *, records: Path | None = None, num_workers: int = 2
+    robot: str | Embodiment, path: Path, out: Path, *, instruction: str = "", num_workers: int = 2
 ) -> PreparedSet:
     """The prepared set of the robot's demonstrations at `path`, under `out` if it had to be made.
 
-    `records`: a user's file with the one DatasetRecord that says what the numbers mean. Without it an RLDS set of the
+    `robot`: a user's file may say what the numbers mean, beside ROBOT (`rtx.data.bring_in.declared_in`). An RLDS set of the
     catalogue's counts as this robot's own if the robot is commanded, measured and filmed as the catalogue's is.
     Raises UserError where the data are of another robot.
     """
-    record = _record_of(records) if records else _of_catalogue(robot, path)
-    prepared = bring_in(path, robot, out, record=record, num_workers=num_workers)
-    check_robot(robot, prepared)
+    known = robot_of(robot)
+    said = declared_in(Path(robot)) if isinstance(robot, str) and is_user_file(robot) else Declared()
+    prepared = bring_in(
+        path, known, out, record=said.record or _of_catalogue(known, path), keys=said.keys, instruction=instruction,
+        num_workers=num_workers,
+    )  # fmt: skip
+    check_robot(known, prepared)
     if not prepared.is_robot:
         raise UserError(f"{prepared.path} holds no actions: fine-tuning a robot needs demonstrations")
     return prepared
 
 
-def _record_of(file: Path) -> DatasetRecord:
-    found = list(load_records(file).values())
-    if len(found) != 1:
-        raise UserError(
-            f"{file} holds {len(found)} records ({', '.join(r.name for r in found)}); --records needs one of one set"
-        )
-    return found[0]
+def robot_of(robot: str | Embodiment) -> Embodiment:
+    """Of a name, a user's file, or the robot itself."""
+    return robot if isinstance(robot, Embodiment) else robots.find(robot)
 
 
 def _of_catalogue(robot: Embodiment, path: Path) -> DatasetRecord | None:
@@ -58,11 +60,7 @@ def _of_catalogue(robot: Embodiment, path: Path) -> DatasetRecord | None:
     own = dataclasses.replace(robot, name=known.embodiment.name)
     alike = [getattr(own, part) == getattr(known.embodiment, part) for part in ("action", "proprio", "control_hz", "roles")]
     if not all(alike):
-        raise UserError(
-            f"{path} is the data set {name!r} of the robot {known.embodiment.name!r}, which is commanded, measured or filmed "
-            f"otherwise than {robot.name!r}; start the file from it (rtx robots new --like {known.embodiment.name}), or pass "
-            "--records with a record of your own"
-        )
+        return None  # bring_in says in what they differ
     return dataclasses.replace(known, name=robot.name, embodiment=robot, other_names=(*known.other_names, known.name))
 
 

@@ -19,12 +19,11 @@ from rtx.embodiment import Embodiment
 from rtx.errors import UserError
 from rtx.files import read_json, write_json
 from rtx.finetune.base import open_base
-from rtx.finetune.data import demonstrations
+from rtx.finetune.data import demonstrations, robot_of
 from rtx.finetune.openloop import OpenLoop, open_loop
 from rtx.finetune.page import write_page
 from rtx.finetune.plan import Asked, make_plan
 from rtx.models.families import model_from_json
-from rtx.robots import catalogue
 from rtx.spec import to_json
 from rtx.train.checkpoint import open_checkpoint, steps
 from rtx.train.config import TrainConfig, config_from_json, config_to_json
@@ -51,22 +50,21 @@ def finetune(
     from_scratch: bool = False,
     seed: int = 0,
     settings: tuple[str, ...] = (),
-    records: Path | None = None,
+    instruction: str = "",
     num_workers: int = 2,
 ) -> Path:
     """Fine-tunes `checkpoint` (run folder or checkpoint) on `robot`'s demonstrations at `data` into `run_dir`; returns that.
 
     `robot`: a name of the catalogue, a user's file (my_robot.py) or the robot itself. `mode`: one of `rtx.finetune.modes`, or
-    "auto". `keep`: share of the samples that are the checkpoint's own data. `records`: a file with the record of the data.
+    "auto". `keep`: share of the samples that are the checkpoint's own data. `instruction`: of every episode, for data without.
     May be killed at any time and called again.
     Raises UserError for what does not fit, before anything is trained; WorldError for a disk or data that fail.
     """
-    known = robot if isinstance(robot, Embodiment) else catalogue.find(robot)
     asked = Asked(
         mode=mode, keep=keep, steps=steps, lr=lr, from_scratch=from_scratch, seed=seed,
         settings=settings,
     )  # fmt: skip
-    config, plan, name = _planned(checkpoint, known, data, run_dir, asked, records, num_workers)
+    config, plan, name = _planned(checkpoint, robot, data, run_dir, asked, instruction, num_workers)
     train(config, run_dir / "train")
     best = Best.of_run(run_dir / "train", config.run).step
     _keep_best(run_dir, config, best)
@@ -80,10 +78,12 @@ def finetune(
 
 
 def _planned(
-    checkpoint: Path, robot: Embodiment, data: Path, run_dir: Path, asked: Asked, records: Path | None, num_workers: int
+    checkpoint: Path, robot: str | Embodiment, data: Path, run_dir: Path, asked: Asked, instruction: str, num_workers: int
 ) -> tuple[TrainConfig, dict[str, Any], str]:
     """The configuration, the plan as JSON and the data set's name: of the earlier call, where there was one."""
-    request = to_json(asked) | {"robot": robot.name, "data": str(data), "checkpoint": str(checkpoint)}
+    request = to_json(asked) | {
+        "robot": robot_of(robot).name, "data": str(data), "checkpoint": str(checkpoint), "instruction": instruction,
+    }  # fmt: skip
     path = run_dir / PLAN
     if path.exists():
         plan = read_json(path)
@@ -97,7 +97,7 @@ def _planned(
     if run_dir.exists() and any(entry.name != "data" for entry in run_dir.iterdir()):
         raise UserError(f"{run_dir} is there already and holds no fine-tuning; choose another folder (--run)")
     base = open_base(checkpoint)
-    prepared = demonstrations(robot, data, run_dir / "data", records=records, num_workers=num_workers)
+    prepared = demonstrations(robot, data, run_dir / "data", instruction=instruction, num_workers=num_workers)
     made = make_plan(base, prepared, asked)
     for line in made.text().splitlines():
         log.info("%s", line)
