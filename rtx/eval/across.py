@@ -17,7 +17,7 @@ import numpy as np
 from rtx.eval.comparison import Comparison
 from rtx.eval.statistics import CONFIDENCE, Interval, Rate
 
-_DRAWS = 4000
+_DRAWS = 2000
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

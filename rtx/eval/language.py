@@ -59,7 +59,8 @@ def paraphrased(instruction: str, others: Sequence[str]) -> str:
 
 
 def blanked(instruction: str, others: Sequence[str]) -> str:
-    return ""
+    """Words that say nothing: policies refuse an instruction without any."""
+    return "do something"
 
 
 CHANGES: Mapping[str, Change] = {"swap": swapped, "negate": negated, "paraphrase": paraphrased, "blank": blanked}

@@ -33,12 +33,21 @@ def against_plain(found: Listening) -> dict[str, Comparison]:
 def section(found: Listening) -> str:
     """HTML."""
     rows, fields = against_plain(found), list(next(iter(found.actions.values())))
-    example = next(iter(found.wordings["swap"]), "")
+    example = next(iter(found.wordings["swap"]))
     body = [["as given", example, *["-"] * (len(fields) + 1), rate_cell(found.evaluation.rate(PLAIN)), "-", "-"]]
     for name, row in rows.items():
-        words = found.wordings[name].get(example, "") or "(nothing)"
         moved = [f"{found.actions[name][field]:.3g}" for field in fields]
-        body.append([name, words, *moved, _share(found, name), rate_cell(row.first), _OUGHT[name], verdict_cell(row)])
+        body.append(
+            [
+                name,
+                found.wordings[name][example],
+                *moved,
+                _share(found, name),
+                rate_cell(row.first),
+                _OUGHT[name],
+                verdict_cell(row),
+            ]
+        )
     head = [
         "wording",
         "for example",

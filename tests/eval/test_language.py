@@ -25,7 +25,7 @@ TOLD = ["reach the red cube", "reach the blue cube", "push the red cube to the l
         (paraphrased, "push the red cube to the left", "shove the red block leftwards"),
         (paraphrased, "pick up the cube", "grab the block"),
         (paraphrased, "wave", "please wave"),
-        (blanked, "reach the red cube", ""),
+        (blanked, "reach the red cube", "do something"),
     ],
 )
 def test_changes_of_words(change, instruction, wanted):
@@ -50,7 +50,7 @@ def with_spread(std: float) -> Contract:
 
 
 class Obedient(GoalPolicy):
-    """Goes to the last three numbers it is told, not at all if told not to or nothing; with `deaf`, where it was told first."""
+    """Goes to the last three numbers it is told, not at all if told to do something or not to; `deaf`: always to the same."""
 
     def __init__(self, *, deaf: bool = False) -> None:
         super().__init__(with_spread(0.05))
@@ -62,8 +62,10 @@ class Obedient(GoalPolicy):
 
     def _one(self, seen, robot):
         words = "go to 0.5 0.0 0.3" if self._deaf else seen.instruction
-        self.speed = float(bool(words) and not words.startswith("do not"))
-        return self._act(dataclasses.replace(seen, instruction="go to " + " ".join(words.split()[-3:] or "000")), robot)
+        self.speed = float(not words.startswith("do "))
+        return self._act(
+            dataclasses.replace(seen, instruction="go to " + " ".join(words.split()[-3:] if self.speed else "000")), robot
+        )
 
 
 def told() -> list[str]:
@@ -101,7 +103,7 @@ def test_one_that_does_not_listen_shows_zeros(tmp_path):
 
 def test_section_text_and_numbers(heard):
     text = " ".join(check(section(heard)).text)
-    for words in ("change of delta_pos (m)", "do not go to", "(nothing)", "worse", f"{heard.states} states"):
+    for words in ("change of delta_pos (m)", "do not go to", "do something", "worse", f"{heard.states} states"):
         assert words in text
     assert "paraphrase" in as_text(heard)
     assert json.loads(json.dumps(to_json(heard)))["blank"]["verdict"] == "worse"
