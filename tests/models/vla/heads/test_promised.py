@@ -10,6 +10,7 @@ from rtx.models.vla.heads import HEADS, build_head
 from rtx.models.vla.heads.diffusion import cosine_betas, denoise
 from rtx.models.vla.heads.flow import flow
 from rtx.models.vla.heads.promised import kept, weights
+from tests.models.vla.heads.two_modes import LEFT, answers
 
 K, A = 6, 3
 RNG = np.random.default_rng(0)
@@ -148,6 +149,20 @@ def test_other_numbers_of_rows_compile_nothing(head):
     compiled = run._cache_size()
     run(promise((1, 4, 6), (2, 6, 6)))
     assert run._cache_size() == compiled
+
+
+@pytest.mark.parametrize("name", ["diffusion", "flow"])
+def test_a_chunk_goes_on_the_way_it_was_begun(name):
+    """What real-time chunking is for: the data go left or right all along, the free answers mostly right; begun left, the
+    rest goes left, where putting the beginning in front of a free answer would jump."""
+    left = Promise(jnp.full((256, 6, 1), LEFT), jnp.full(256, 2), jnp.full(256, 4))
+    free, told = answers(name, num_steps=500, chunk=6, promise=left)
+    goes_left = [float(np.mean(np.abs(each[:, 2:] - LEFT).max(1) < 0.25)) for each in (free, told)]
+    assert goes_left[0] < 0.4, "three in ten"
+    assert goes_left[1] > 2 * goes_left[0]
+    jump = [float(np.abs(each - LEFT)[:, 2].mean()) for each in (free, told)]  # where the beginning ends
+    assert jump[1] < 0.5 * jump[0]
+    np.testing.assert_array_equal(told[:, :2], np.float32(LEFT))
 
 
 def test_rows_are_put_in_front():
