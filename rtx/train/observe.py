@@ -119,17 +119,18 @@ class Window:
         for (step, _), one in zip(self._pending, values, strict=True):
             if not one["nonfinite"]:
                 continue
-            log.warning(
-                "update skipped, loss or gradient not finite: step=%d loss=%s grad_norm=%s samples=%d..%d",
-                step, one["loss"], one["grad_norm"], (step - 1) * size, step * size - 1,
-            )  # fmt: skip
             first, last = (step - 1) * size, step * size - 1
+            if hosts.Hosts.here().is_first:  # every host sees it; the first says it for all
+                log.warning(
+                    "update skipped, loss or gradient not finite: step=%d loss=%s grad_norm=%s samples=%d..%d",
+                    step, one["loss"], one["grad_norm"], first, last,
+                )  # fmt: skip
             self._metrics.write(step=step, kind="event", event="update skipped", reason=f"samples {first}..{last}")
             if one["nonfinite_in_a_row"] >= self._config.train.max_nonfinite:
                 raise WorldError(
                     f"stopped at step {step}: {int(one['nonfinite_in_a_row'])} updates in a row were not finite "
                     "(train.max_nonfinite). The last checkpoint is from before them: look at samples "
-                    f"{(step - 1) * size}..{step * size - 1}, or start again with a lower train.lr"
+                    f"{first}..{last}, or start again with a lower train.lr"
                 )
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from rtx.models.rt1.config import RT1Config
+from rtx.train import imitation, observe
 from rtx.train.config import AugmentConfig, DataConfig, DataSet, OptimizationConfig, RunConfig, TrainConfig
 from tests.data.tiny_sets import save_manifest, tiny_set
 
@@ -33,3 +38,20 @@ def small_config(sets: tuple[DataSet, ...], *, num_steps: int = 8, **run: int) -
         train=OptimizationConfig(num_steps=num_steps, lr=1e-2, warmup_steps=2, ema=0.9, augment=AugmentConfig(shift_px=1)),
         run=RunConfig(**{"log_every": 2, "save_every": 3, "eval_every": 4, "eval_samples": 4, **run}),
     )
+
+
+@contextmanager
+def poisoned(*samples: int) -> Iterator[None]:
+    """What the robot feels is NaN in these training samples, by their number in the run, on whatever host reads them."""
+    place = imitation.place
+    assert observe.place is place, "validation's own"
+
+    def placed(batch, mesh=None):
+        bad = batch.proprio + np.where(np.isin(batch.sample, samples), np.nan, 0.0)[:, None, None].astype(np.float32)
+        return place(dataclasses.replace(batch, proprio=bad), mesh)
+
+    imitation.place = placed
+    try:
+        yield
+    finally:
+        imitation.place = place

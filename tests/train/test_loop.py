@@ -15,7 +15,7 @@ import pytest
 
 from rtx.errors import UserError, WorldError
 from rtx.models.families import model_from_json
-from rtx.train import checkpoint, imitation, loop
+from rtx.train import checkpoint, loop
 from rtx.train.config import config_from_json, fingerprint
 from rtx.train.metrics import read_metrics
 from rtx.train.overrides import override
@@ -24,7 +24,7 @@ from rtx.train.prefetch import Prefetch
 from rtx.train.report import write_report
 from rtx.train.starts import read_starts
 from tests.checked_html import reaches
-from tests.train.small_run import small_config, write_sets
+from tests.train.small_run import poisoned, small_config, write_sets
 
 
 @pytest.fixture(scope="module")
@@ -190,18 +190,11 @@ def test_a_save_that_fails_midway_is_loud_and_training_goes_on(finished, tmp_pat
 def test_too_many_updates_that_are_not_finite_stop_the_run(finished, tmp_path, caplog):
     config, _ = finished
     config = override(config, ["train.max_nonfinite=3", "run.eval_samples=0"])
-    place = imitation.place
-
-    def poisoned(batch, mesh):
-        bad = batch.proprio + np.where(batch.sample >= 8, np.nan, 0.0)[:, None, None].astype(np.float32)
-        return place(dataclasses.replace(batch, proprio=bad), mesh)
-
-    imitation.place = poisoned
-    try:
-        with pytest.raises(WorldError, match=r"stopped at step 5: 3 updates in a row .* samples 16\.\.19"):
-            loop.train(config, tmp_path / "run")
-    finally:
-        imitation.place = place
+    with (
+        poisoned(*range(8, 100)),
+        pytest.raises(WorldError, match=r"stopped at step 5: 3 updates in a row .* samples 16\.\.19"),
+    ):
+        loop.train(config, tmp_path / "run")
     assert "step=3" in caplog.text
     assert "samples=8..11" in caplog.text
     assert checkpoint.open_checkpoint(tmp_path / "run").step == 3

@@ -1,6 +1,7 @@
 """One host of a run, as a process with two CPU devices: `rtx train`, and a SIGTERM of its own with the batch that is asked for.
 
-python -m tests.train.parallel.host STOP ARGUMENTS...       STOP: number of that batch, 0 = none; then what `rtx` is told
+python -m tests.train.parallel.host STOP BAD ARGUMENTS...
+    STOP: number of that batch, 0 = none; BAD: number of a sample whose robot state is NaN; then what `rtx` is told
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 
 from rtx.cli import main
 from rtx.train.prefetch import Prefetch
+from tests.train.small_run import poisoned
 
 
 def stop_with(batch: int) -> None:
@@ -28,4 +30,5 @@ def stop_with(batch: int) -> None:
 if __name__ == "__main__":
     if int(sys.argv[1]):
         stop_with(int(sys.argv[1]))
-    main(sys.argv[2:])
+    with poisoned(int(sys.argv[2])):
+        main(sys.argv[3:])

@@ -18,9 +18,10 @@ from rtx.train.metrics import read_metrics
 from rtx.train.overrides import load_config
 from rtx.train.parallel.hosts import Launch, find_launch, shares
 from rtx.train.preemption import EXIT_PREEMPTED
-from tests.train.small_run import write_sets
+from tests.train.small_run import poisoned, write_sets
 
 ROOT = Path(__file__).resolve().parents[3]
+BAD = 7  # this sample's robot state is NaN: the last row of the second batch, which the second host reads
 TORCHRUN = {"MASTER_ADDR": "node0", "MASTER_PORT": "29500", "RANK": "3", "WORLD_SIZE": "8"}
 SLURM = {
     "SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "node[0-3]", "SLURM_PROCID": "1", "SLURM_LOCALID": "0", "SLURM_NTASKS": "4",
@@ -98,7 +99,7 @@ def train_on_two_hosts(config: Path, run: Path, *, stop_second_with: int) -> lis
         hosts = ["--coordinator", address, "--process-id", str(i), "--num-processes", "2"]
         stop = stop_second_with if i == 1 else 0
         train = ["train", str(config), "--run", str(run), "--set", "run.mesh.fsdp=4", *hosts]
-        return [sys.executable, "-m", "tests.train.parallel.host", str(stop), *train]
+        return [sys.executable, "-m", "tests.train.parallel.host", str(stop), str(BAD), *train]
 
     logs = [run.with_name(f"log-{i}") for i in range(2)]
     with contextlib.ExitStack() as stack:
@@ -118,12 +119,15 @@ def train_on_two_hosts(config: Path, run: Path, *, stop_second_with: int) -> lis
 
 
 def curve(run: Path) -> dict[tuple[int, str], float]:
-    return {(line["step"], line["kind"]): line["loss"] for line in read_metrics(run / "metrics.jsonl") if "loss" in line}
+    """Losses; of a step that was skipped there is none."""
+    lines = read_metrics(run / "metrics.jsonl")
+    return {(line["step"], line["kind"]): line["loss"] for line in lines if line.get("loss") is not None}
 
 
 @pytest.mark.timeout(1000)  # seconds; two processes compile beside each other
 def test_two_hosts_train_as_one_and_stop_together(tmp_path):
-    """Four devices on two hosts; SIGTERM reaches the second host only, and the run is ended by one process on one device."""
+    """Four devices on two hosts; a NaN and a SIGTERM reach the second host only, and the run is ended by one process on one
+    device."""
     sets = write_sets(tmp_path / "data")
     text = f"""
 from rtx.train.config import DataSet, TrainConfig
@@ -134,12 +138,16 @@ def small() -> TrainConfig:
 """
     (tmp_path / "config.py").write_text(text)
     config = load_config(str(tmp_path / "config.py"))
-    loop.train(config, tmp_path / "alone")
+    with poisoned(BAD):
+        loop.train(config, tmp_path / "alone")
     assert train_on_two_hosts(tmp_path / "config.py", tmp_path / "run", stop_second_with=4) == [EXIT_PREEMPTED] * 2
     stopped = checkpoint.open_checkpoint(tmp_path / "run")
     assert stopped.step == 5, "behind the step after the one that carried the flag"
     loop.train(config, tmp_path / "run")
     alone, together = curve(tmp_path / "alone"), curve(tmp_path / "run")
     assert list(together) == list(alone)
-    assert len(alone) == 10
+    assert len(alone) == 9
+    for run in ("alone", "run"):
+        skipped = [line for line in read_metrics(tmp_path / run / "metrics.jsonl") if line.get("event") == "update skipped"]
+        assert [(line["step"], line["reason"]) for line in skipped] == [(2, "samples 4..7")]
     np.testing.assert_allclose([*together.values()], [*alone.values()], rtol=1e-5)
