@@ -80,9 +80,9 @@ def aim_place(env: SimEnv) -> Aim:
 
 
 def aim_open(env: SimEnv) -> Aim:
-    """Its handle between the fingers and closing: pull. Else to grasp it."""
+    """Its handle between the fingers, and both of them at it: pull. Else to grasp it."""
     state = env.state
-    if _is_held(env):
+    if _is_held(env) and env.is_gripped:
         return Aim(np.array([state.gripper[0] - MAX_STEP_M, *state.cube[1:]]), 0.0)
     return _aim_grasp(env, env.arm.table_z_m + env.arm.grasp_height_m + _higher(env))
 

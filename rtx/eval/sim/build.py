@@ -197,7 +197,8 @@ def _table_xml(arm: SimArm, table: str) -> str:
 _UNTOUCHED = 'contype="0" conaffinity="0" group="1"'
 _SEEN = f'{_UNTOUCHED} rgba="0.25 0.25 0.27 1"'
 _FRICTION = 'friction="1 0.005 0.0001" condim="4" solref="0.01 1" group="1"'
-_STANDING = f'contype="0" conaffinity="1" {_FRICTION}'  # the hand and loose things touch it, furniture does not
+# Furniture touches hands (Sawyer's pads are touched only) and loose things, but no other furniture: a drawer slides free.
+_STANDING = f'contype="1" conaffinity="0" {_FRICTION}'
 # Each in the place of the table where an episode wants it; invisible else.
 _CLOTHS_XML = """
   <texture name="checked" type="2d" builtin="checker" rgb1="0.75 0.1 0.1" rgb2="0.95 0.93 0.9" width="64" height="64"/>

@@ -110,6 +110,11 @@ class SimEnv:
         )  # fmt: skip
 
     @property
+    def is_gripped(self) -> bool:
+        """Whether the hand touches the target from two sides."""
+        return self._world.is_gripped(self.layout.target_body)
+
+    @property
     def skill(self) -> str:
         """Which of the experts can do what is wanted."""
         return self._now.task.skill

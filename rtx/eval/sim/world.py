@@ -54,7 +54,11 @@ class World:
         """Whether a loose thing lies still, and the hand does not touch it."""
         moved = self.model.body(body)
         velocity = self.data.qvel[moved.dofadr[0] : moved.dofadr[0] + 3]
-        return float(np.linalg.norm(velocity)) < _STILL_M_S and not self._is_touched(int(moved.id))
+        return float(np.linalg.norm(velocity)) < _STILL_M_S and not len(self._hands_on(int(moved.id)))
+
+    def is_gripped(self, body: str) -> bool:
+        """Whether the hand touches it from two sides."""
+        return len(self._hands_on(int(self.model.body(body).id))) >= 2
 
     @property
     def opening(self) -> float:
@@ -67,9 +71,11 @@ class World:
     def close(self) -> None:
         self.renderer.close()
 
-    def _is_touched(self, body: int) -> bool:
+    def _hands_on(self, body: int) -> np.ndarray:
+        """Bodies of the hand that touch this one, by number."""
         pairs = self.model.geom_bodyid[self.data.contact.geom]  # [contacts, 2]
-        return bool(np.any((pairs == body).any(axis=1) & self._is_hand[pairs].any(axis=1)))
+        others = pairs[(pairs == body).any(axis=1)].sum(axis=1) - body
+        return np.unique(others[self._is_hand[others]])
 
     def _lay_out(self, layout: Layout) -> None:
         present = {thing.body: thing for thing in layout.things}
@@ -97,12 +103,12 @@ class World:
         at = self._on_table(thing) if thing else np.array([0.0, 0.0, -3.0])
         for model in (self.model, self.renderer.model):
             model.body(name).pos[:] = at
-        self.model.geom_conaffinity[self._geoms(name)] = thing is not None
+        self.model.geom_contype[self._geoms(name)] = thing is not None
 
     def _fit_drawer(self, layout: Layout) -> None:
         self.data.joint(DRAWER).qpos[0] = layout.drawer_m
         for handle in (BAR, KNOB):
-            self.model.geom_conaffinity[self._geoms(handle)] = handle == layout.handle
+            self.model.geom_contype[self._geoms(handle)] = handle == layout.handle
 
     def _geoms(self, body: str) -> slice:
         found = self.model.body(body)
