@@ -8,6 +8,7 @@ import pytest
 from rtx.control.guard import LIMITS_OFF, Guard, GuardSettings
 from rtx.control.guard_log import GuardLog, replay
 from rtx.control.judge import Command
+from rtx.embodiment import CANONICAL
 from rtx.errors import UserError, WorldError
 from rtx.robots.adapter import Adapter
 from rtx.robots.sim_arms import SIM_ARMS
@@ -198,3 +199,11 @@ def test_the_log_tells_what_became_of_the_robot(tmp_path):
     bench.guard.close()
     events = [json.loads(line)["what"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert events == ["guard", "armed", "running", "hold", "stop", "closed"]
+
+
+def test_an_arm_that_cannot_be_seen_is_refused_and_not_taken_to_be_at_zero():
+    layout, clock = CANONICAL.without("proprio.eef_pos"), Clock()
+    arm, adapter = PointArm(ROBOT, clock), Adapter(ROBOT, layout)
+    with pytest.raises(UserError, match="cannot tell where the arm is: the policy's data do not know eef_pos"):
+        Guard(arm, adapter, ROBOT.limits, layout=layout)
+    Guard(arm, adapter, ROBOT.limits, layout=layout, settings=GuardSettings(limits_off=LIMITS_OFF))

@@ -81,6 +81,10 @@ class PointArm:
     def position(self, position):
         self.hands[""].position = position
 
+    @property
+    def velocity(self):
+        return self.hands[""].velocity
+
     def connect(self):
         self.connects += 1
         self.is_armed = True
