@@ -19,6 +19,7 @@ from rtx.embodiment import Layout
 from rtx.errors import UserError, WorldError
 from rtx.files import write_json
 from rtx.robots import fields, rotations
+from tests.browser import check_page
 from tests.data.tiny_sets import field_statistics, tiny_set
 
 NOTHING = {"num_episodes": 0, "num_steps": 0}
@@ -75,6 +76,10 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(tmp_path: Path):
     assert page.outside == []
     assert "nan" not in path.read_text().split("<svg", 1)[1].split("</svg>")[0]
     assert inspect(prepared, tmp_path, num_episodes=1) == tmp_path / "tiny.html"
+
+
+def test_a_browser_opens_it_without_complaint(tmp_path: Path):
+    check_page(inspect(tiny_set(tmp_path / "s"), tmp_path / "page.html", num_episodes=2))
 
 
 def test_text_from_the_data_is_escaped(tmp_path: Path):
