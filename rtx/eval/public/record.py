@@ -8,6 +8,7 @@ Episodes whose expert fails are thrown away and the next seed is taken. Restarta
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +19,13 @@ import numpy as np
 from rtx.data.foreign import Foreign, Recording, write_foreign
 from rtx.data.public import image_key
 from rtx.data.write import ImageFeature, TensorFeature
+from rtx.embodiment import Embodiment
 from rtx.errors import UserError, WorldError
 from rtx.eval.play import Frame
 from rtx.eval.public.replay import play_expert
 from rtx.eval.public.suite import PublicEnvironment, PublicSuite
 from rtx.eval.seeds import seed_for
-from rtx.images import decode, encode_jpeg
+from rtx.images import encode_jpeg
 from rtx.robots.public_arms import PUBLIC_ARMS
 
 _QUALITY, _MAX_ATTEMPTS, _VAL_SHARE = 95, 20, 0.1
@@ -52,7 +54,8 @@ def record_public(
             "action": ("action",), "state": ("observation", "state"),
             **{role: tuple(image_key(role).split("/")) for role in robot.roles},
         },
-        splits={"train": numbers[:-num_val], "val": numbers[-num_val:]}, read=recorder.read, features=_features,
+        splits={"train": numbers[:-num_val], "val": numbers[-num_val:]}, read=recorder.read,
+        features=functools.partial(_features, robot),
     )  # fmt: skip
     try:
         return write_foreign(foreign, out, num_threads=1)  # one: an OpenGL context belongs to its thread
@@ -104,10 +107,11 @@ class _Recorder:
         )  # fmt: skip
 
 
-def _features(recording: Recording) -> dict[str, Any]:
-    steps: dict[str, Any] = {"action": TensorFeature(shape=recording.columns["action"].shape[1:])}
-    steps["observation"] = {"state": TensorFeature(shape=recording.columns["state"].shape[1:])}
-    for role, pictures in recording.pictures.items():
-        height, width = decode(pictures[0]).shape[:2]
-        steps["observation"][role] = ImageFeature(height=height, width=width)
-    return steps
+def _features(robot: Embodiment, first: Recording | None) -> dict[str, Any]:
+    """Of the steps: known before anything is recorded."""
+    del first
+    observation: dict[str, Any] = {"state": TensorFeature(shape=(sum(field.width for field in robot.proprio),))}
+    for camera in robot.cameras:
+        height, width = camera.resolution
+        observation[camera.role] = ImageFeature(height=height, width=width)
+    return {"action": TensorFeature(shape=(robot.action.width,)), "observation": observation}
