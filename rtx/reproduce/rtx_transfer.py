@@ -22,8 +22,8 @@ solved); with 350 it only learns them by heart.
 
 Time of `default` on two idle cores: (1 + 6) x 2400 + 4 x 400 steps a seed at 40 ms are 12 minutes, 37 for three seeds, starts
 and compilation of 33 trainings 5; 2400 episodes at 0.5 to 1 s 20 to 40; 2500 demonstrations at 0.12 s in 10 sittings 7.
-`short`: two and two arms, (1 + 4) x 1200 + 4 x 400 steps a seed (15 minutes for three), 27 trainings (4), 860 episodes (8 to 14),
-1300 demonstrations (4). Every stage carries on from what an interrupted call left.
+`short`: two and two arms, (1 + 4) x 1200 + 4 x 400 steps a seed (15 minutes for three), 27 trainings (4), 860 episodes (8 to
+14), 1300 demonstrations (4). Every stage carries on from what an interrupted call left.
 """
 
 from __future__ import annotations
