@@ -14,6 +14,7 @@ from rtx.models.vla.weights.big_vision import save_npz
 from rtx.serve.policy import Policy, load_policy
 from rtx.serve.released_vlm import convert_paligemma, export_weights, released_config
 from tests.models.vla.tiny_vla import model_and_variables, paligemma
+from tests.serve.robots import robot_at
 from tests.small_policy import contract, echo_policy, observation
 
 TEXTS = ["push the red cube to the left", "what colour is it?", "it is red"]
@@ -110,6 +111,23 @@ def test_what_a_robot_does_meanwhile_leads_the_answer(tokenizer, head):
     assert (promise.held.tolist(), promise.known.tolist()) == ([3, 3], [3, 3])
     with pytest.raises(UserError, match=r"planned has shape \[4, 8\]; expected at most 3 rows of 8"):
         policy.act(dataclasses.replace(observation(), planned=np.zeros((4, 8), np.float32)), robot="sim_panda")
+
+
+def test_a_robot_far_away_tells_what_it_plans(tokenizer, serving):
+    """Over a socket, as `rtx drive` does; the answers are those given here."""
+    model, variables = model_and_variables(sized(tokenizer, chunk=3, head="flow", head_width=8))
+    policy = Policy(model=model, variables=variables, contract=contract(), tokenizer=tokenizer)
+    old, seen = np.random.default_rng(0).uniform(-0.1, 0.3, (2, 8)).astype(np.float32), observation()
+    told = {"committed": old[:1], "planned": old[1:]}
+    policy.warm_up((1,))  # here, where nothing waits for it
+    with serving(policy, max_batch=1) as server, robot_at(server) as client:
+        assert client.hello["continuation"] == "guided"
+        shown = {"images": seen.images, "proprio": seen.proprio, "instruction": seen.instruction, "robot": "sim_panda"}
+        given = [client.act(**shown, **more).actions for more in ({}, {"committed": old[:1]}, told)]
+    expected = policy.act(dataclasses.replace(seen, **told), robot="sim_panda").actions
+    np.testing.assert_allclose(given[2], expected, atol=1e-6)
+    np.testing.assert_array_equal(given[2][:1], old[:1])
+    assert all(np.abs(given[i][1:] - given[i + 1][1:]).max() > 1e-4 for i in range(2)), "each of the two is heard"
 
 
 def test_other_models_answer_no_questions():
