@@ -7,6 +7,7 @@ import pytest
 from rtx.files import write_json
 from rtx.reproduce.report import as_text, claim, collect, write_page
 from rtx.reproduce.stages import Stages
+from tests.browser import check_page
 from tests.reproduce.evaluations import write_evaluation
 
 EPISODES = 40
@@ -80,6 +81,7 @@ def test_the_page_needs_nothing_else(tmp_path):
         assert expected in page
     assert "http://" not in page
     assert "https://" not in page
+    check_page(tmp_path / "report.html")
 
 
 def test_an_experiment_that_is_not_done_says_so(tmp_path):
