@@ -22,9 +22,9 @@ from typing import Literal
 from rtx.data.catalogue import RECORDS
 from rtx.data.episodes.importer import foreign_episodes, open_episodes
 from rtx.data.episodes.tree import files_of
-from rtx.data.features import Source, open_source
+from rtx.data.features import FeatureSpec, Source, open_source
 from rtx.data.fingerprint import USER_MODULE
-from rtx.data.foreign import VERSION, Foreign, is_current, write_foreign
+from rtx.data.foreign import VERSION, Foreign, is_current, specs_of, write_foreign
 from rtx.data.lerobot.importer import foreign_lerobot
 from rtx.data.lerobot.meta import open_lerobot
 from rtx.data.names import identifier
@@ -106,22 +106,25 @@ def bring_in(
     form = form_of(path)
     if form == "prepared":
         return _opened(path, robot)
+    keys = keys or DataKeys()
     if form == "rlds":
         source = open_source(path)
-        paths: Mapping[str, str] = {}
-        ends = False
-    else:
-        foreign, ends, order = _foreign(path, form, robot, keys or DataKeys(), instruction)
-        keys = dataclasses.replace(keys or DataKeys(), channel_order=order)
-        source = open_source(_imported(foreign, out / "rlds", num_workers))
-        paths = joined_paths(foreign.paths)
-    record = record or _beside(path, source, form) or (_of_catalogue(source, robot) if form == "rlds" else None)
-    if record is None:
-        record = _derived(source, robot, keys or DataKeys(), paths, ends=ends, layout=layout, where=str(path))
-    elif form != "rlds":  # the imported set has the robot's name, whatever the record's is
-        record = dataclasses.replace(record, other_names=(*record.other_names, source.name))
-    record = _for_robot(record, robot)
-    return prepare(record, source.directory, out / "prepared" / record.name, num_workers=num_workers)
+        record = record or _beside(path, source.name, form) or _of_catalogue(source, robot)
+        record = record or _derived(robot, source.features, keys, name=source.name, where=str(path), layout=layout)
+        return prepare(_for_robot(record, robot), source.directory, _place(out, record), num_workers=num_workers)
+    foreign, ends, order = _foreign(path, form, robot, keys, instruction)
+    record = record or _beside(path, foreign.name, form)
+    if record is None:  # before anything is imported: what cannot be decided is said at once
+        keys, paths = dataclasses.replace(keys, channel_order=order), joined_paths(foreign.paths)
+        record = _derived(
+            robot, specs_of(foreign), keys, name=foreign.name, where=str(path), layout=layout, paths=paths, ends=ends
+        )
+    record = _for_robot(dataclasses.replace(record, other_names=(*record.other_names, foreign.name)), robot)
+    return prepare(record, _imported(foreign, out / "rlds", num_workers), _place(out, record), num_workers=num_workers)
+
+
+def _place(out: Path, record: DatasetRecord) -> Path:
+    return out / "prepared" / record.name
 
 
 def _is_rlds(path: Path) -> bool:
@@ -174,7 +177,7 @@ def _imported(foreign: Foreign, out: Path, num_threads: int) -> Path:
     return write_foreign(foreign, out, num_threads=num_threads)
 
 
-def _beside(path: Path, source: Source, form: DataForm) -> DatasetRecord | None:
+def _beside(path: Path, name: str, form: DataForm) -> DatasetRecord | None:
     """Of the record.py in the folder of the data, or in the folder that holds the RLDS set."""
     folder = path if path.is_dir() else path.parent
     above = 0 if form != "rlds" else 2 if (folder / "features.json").is_file() else 1
@@ -183,9 +186,9 @@ def _beside(path: Path, source: Source, form: DataForm) -> DatasetRecord | None:
     if file is None:
         return None
     records = load_records(file)
-    fitting = [record for record in records.values() if source.name in (record.name, *record.other_names)]
+    fitting = [record for record in records.values() if name in (record.name, *record.other_names)]
     if not fitting and len(records) > 1:
-        raise unknown_name(f"record in {file}", source.name, records)
+        raise unknown_name(f"record in {file}", name, records)
     return fitting[0] if fitting else next(iter(records.values()))
 
 
@@ -203,17 +206,18 @@ def _of_catalogue(source: Source, robot: Embodiment) -> DatasetRecord | None:
 
 
 def _derived(
-    source: Source, robot: Embodiment, keys: DataKeys, paths: Mapping[str, str], *, ends: bool, layout: Layout | None,
-    where: str,
+    robot: Embodiment, features: Mapping[str, FeatureSpec], keys: DataKeys, *, name: str, where: str, layout: Layout | None,
+    paths: Mapping[str, str] | None = None, ends: bool = False,
 ) -> DatasetRecord:  # fmt: skip
-    found = find_keys(robot, source.features, keys, where=where, paths=paths)
+    """From the robot's own fields. `paths`: the source's keys -> those of the RLDS set, where they differ."""
+    found = find_keys(robot, features, keys, where=where, paths=paths or {})
     try:
         record = record_of_found(
             robot, found, name=identifier(robot.name), channel_order=keys.channel_order or None, ends=ends, layout=layout
         )
     except UserError as error:
         raise UserError(f"{error}\nWrite RECORD = DatasetRecord(...) into record.py beside the data (docs/data.md)") from error
-    return dataclasses.replace(record, other_names=(source.name,))
+    return dataclasses.replace(record, other_names=(name,))
 
 
 def _for_robot(record: DatasetRecord, robot: Embodiment) -> DatasetRecord:

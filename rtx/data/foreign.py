@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 
 from rtx import progress
+from rtx.data.features import STEPS, FeatureSpec
 from rtx.data.pool import end_with_parent
-from rtx.data.write import FeatureTree, RldsEpisode, RldsFeatures, TensorFeature, TextFeature, write_rlds
+from rtx.data.write import FeatureTree, ImageFeature, RldsEpisode, RldsFeatures, TensorFeature, TextFeature, write_rlds
 from rtx.errors import UserError, WorldError
 from rtx.files import atomic, disk_errors, read_json
 
@@ -57,7 +58,8 @@ class Foreign:
     """A data set of another form, as its importer understands it. Several threads call `read(episode)`.
 
     `paths`: key of a recording -> where it lies under `steps/`. `identity`: other text whenever the source is another one;
-    `root`: where it lies. `features`: of the first recording, without flags and instruction.
+    `root`: where it lies. `features`: of the first recording, without flags and instruction; before one is read (None) all
+    but the encoding of pictures is right.
     """
 
     name: str
@@ -67,7 +69,7 @@ class Foreign:
     paths: Mapping[str, tuple[str, ...]]
     splits: Mapping[str, tuple[int, ...]]
     read: Callable[[int], Recording] = field(repr=False)
-    features: Callable[[Recording], Mapping[str, Any]] = field(repr=False)
+    features: Callable[[Recording | None], Mapping[str, Any]] = field(repr=False)
 
     @property
     def episodes(self) -> tuple[int, ...]:
@@ -107,6 +109,11 @@ def write_foreign(foreign: Foreign, out: Path, *, num_threads: int | None = None
         advance(note="written")
     shutil.rmtree(staging)
     return target
+
+
+def specs_of(foreign: Foreign) -> dict[str, FeatureSpec]:
+    """What `features.json` of the set will say, before it is written."""
+    return {spec.path: spec for spec in _specs(_steps(foreign, None), (STEPS,))}
 
 
 def is_current(foreign: Foreign, target: Path) -> bool:
@@ -189,10 +196,27 @@ def _cut(data: bytes, lengths: np.ndarray) -> tuple[bytes, ...]:
     return tuple(data[end - length : end] for end, length in zip(ends, lengths, strict=True))
 
 
-def _request(foreign: Foreign, out: Path, files: Mapping[int, Path]) -> _WriteRequest:
-    first = _load(files[foreign.episodes[0]])
+def _steps(foreign: Foreign, first: Recording | None) -> dict[str, Any]:
     steps: dict[str, Any] = {"observation": {}, INSTRUCTION: TextFeature(), **foreign.features(first)}
-    steps |= {flag: TensorFeature(dtype="bool") for flag in _FLAGS}
+    return steps | {flag: TensorFeature(dtype="bool") for flag in _FLAGS}
+
+
+def _specs(tree: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[FeatureSpec]:
+    for name, node in tree.items():
+        here = (*names, name)
+        if isinstance(node, TensorFeature):
+            yield FeatureSpec(names=here, kind="tensor", dtype=node.dtype, shape=node.shape, encoding="none")
+        elif isinstance(node, TextFeature):
+            yield FeatureSpec(names=here, kind="text", dtype="string", shape=(), encoding="none")
+        elif isinstance(node, ImageFeature):
+            size = (node.height, node.width, 3)
+            yield FeatureSpec(names=here, kind="image", dtype="uint8", shape=size, encoding=node.encoding)
+        else:
+            yield from _specs(node, here)
+
+
+def _request(foreign: Foreign, out: Path, files: Mapping[int, Path]) -> _WriteRequest:
+    steps = _steps(foreign, _load(files[foreign.episodes[0]]))
     if "action" not in steps:
         raise UserError(f"{foreign.root}: none of its features becomes 'action'; it has {', '.join(foreign.paths)}")
     return _WriteRequest(

@@ -173,10 +173,9 @@ class _Search:
         left = [path for path in self.pictures if path not in found.values()]
         guess = {path: role for role, path in camera_roles([self._key(path) for path in left]).items()}
         for role in [role for role in self.robot.roles if role not in found]:
-            kind = role if role.startswith("wrist_") else role.split("_")[0]
             rivals = [r for r in self.robot.roles if r not in found and _kind(r) == _kind(role)]
             fits = [path for path in left if _kind(guess.get(self._key(path), "primary")) == _kind(role)]
-            exact = [path for path in fits if guess.get(self._key(path)) == kind and kind.startswith("wrist_")]
+            exact = [path for path in fits if role.startswith("wrist_") and guess.get(self._key(path)) == role]
             if len(exact) == 1 or (len(fits) == 1 and len(rivals) == 1):
                 found[role] = (exact or fits)[0]
             else:

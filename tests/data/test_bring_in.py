@@ -3,10 +3,8 @@
 import dataclasses
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -165,26 +163,20 @@ def test_killed_anywhere_it_gives_the_same(tmp_path: Path):
     (tmp_path / "bring.py").write_text(_BRING)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
-    def start(out: str) -> subprocess.Popen[str]:
+    def run(out: str, seconds: int) -> str:
         command = [sys.executable, str(tmp_path / "bring.py"), str(source), str(tmp_path / out)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=seconds).stdout
 
-    wanted, _ = start("whole").communicate(timeout=600)
-    kills = 0
+    wanted, got, kills = run("whole", 600), "", 0
     for seconds in (1, 2, 3, 5, 8, 12, 18, 30, 60, 120, 240):
-        process = start("killed")
         try:
-            got, _ = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            got = run("killed", seconds)
+        except subprocess.TimeoutExpired:  # by SIGKILL
             kills += 1
-            time.sleep(0.5)  # the writing process sees that its parent is gone
-            continue
-        break
-    assert process.returncode == 0
-    assert kills > 2
+        else:
+            break
     assert got == wanted
+    assert kills > 2
     names = [path.name for path in (tmp_path / "killed" / "rlds").iterdir()]
     assert names == ["lab_arm"], "nothing half done is left"
 
@@ -205,6 +197,16 @@ def test_lerobot_by_the_names_of_the_robots_fields(tmp_path: Path):
     everywhere = np.concatenate([prepared.split(name).action for name in prepared.splits])
     rows = {tuple(row) for row in everywhere[:, :2].tolist()}
     assert rows == {tuple(action_of(e, s)[:2].tolist()) for e, n in enumerate((7, 12, 9)) for s in range(n)}
+
+
+def test_what_is_undecided_is_said_before_anything_is_imported(tmp_path: Path):
+    wide = dataclasses.replace(ROBOT, action=ActionSpace(fields=(*ROBOT.action.fields, fields.terminate())))
+    for path in (write_aloha(tmp_path / "set"), write_lerobot(tmp_path / "cups", "v2.1")):
+        with pytest.raises(
+            UserError, match=r"action: 'lab_arm' has 8 in its action .*\n(.*\n)*  DATA = DataKeys\(action=\('WHICH"
+        ):
+            bring_in(path, wide, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_rate_than_the_robots_is_refused(tmp_path: Path):

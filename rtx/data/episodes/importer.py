@@ -19,8 +19,7 @@ from rtx.data.episodes.columns import Column
 from rtx.data.episodes.find import EpisodeAt, action_keys, episodes_in, instruction_column
 from rtx.data.episodes.read import ENDS, read_episode_at
 from rtx.data.episodes.tree import Form, files_of, identity_of
-from rtx.data.features import open_source
-from rtx.data.foreign import Foreign, Recording, put, stored_dtype, write_foreign
+from rtx.data.foreign import Foreign, Recording, put, specs_of, stored_dtype, write_foreign
 from rtx.data.names import camera_roles, checked_name, identifier
 from rtx.data.robot_keys import DataKeys, find_keys, joined_paths, split_key
 from rtx.data.robot_record import record_of_found, record_text
@@ -118,18 +117,10 @@ def import_episodes(
     """
     found = open_episodes(source, form, keys=keys, instruction=instruction)
     foreign = foreign_episodes(found, name)
+    text = starter_text(_facts(found, foreign)) if robot is None else _record_text(found, foreign, robot, robot_name)
     out = Path(out).expanduser().absolute()
     target = write_foreign(foreign, out, num_threads=num_threads)
-    place = record_file(out, foreign.name)
-    if robot is None:
-        write_record(place, starter_text(_facts(found, foreign)))
-    elif not place.exists():
-        lying = find_keys(
-            robot, open_source(target).features, found.keys, where=str(found.root), paths=joined_paths(foreign.paths)
-        )
-        order = found.channel_order
-        record_of_found(robot, lying, name=foreign.name, channel_order=order, ends=found.ends, layout=None)  # it can be made
-        write_record(place, record_text(lying, robot_name, name=foreign.name, channel_order=order, ends=found.ends))
+    write_record(record_file(out, foreign.name), text)
     return target, found
 
 
@@ -228,6 +219,14 @@ def _features(columns: Mapping[str, Column], paths: Mapping[str, tuple[str, ...]
             feature = ImageFeature(height=height, width=width, encoding="png" if column.dtype == "png" else "jpeg")
         put(steps, paths[key], feature)
     return steps
+
+
+def _record_text(found: EpisodeSet, foreign: Foreign, robot: Embodiment, robot_name: str) -> str:
+    """Raises UserError for a robot of which no record can be made."""
+    paths, order = joined_paths(foreign.paths), found.channel_order
+    lying = find_keys(robot, specs_of(foreign), found.keys, where=str(found.root), paths=paths)
+    record_of_found(robot, lying, name=foreign.name, channel_order=order, ends=found.ends, layout=None)
+    return record_text(lying, robot_name, name=foreign.name, channel_order=order, ends=found.ends)
 
 
 def _facts(found: EpisodeSet, foreign: Foreign) -> Facts:

@@ -57,14 +57,14 @@ def foreign_lerobot(found: LeRobotSet, name: str = "") -> Foreign:
     )
 
 
-def _features(found: LeRobotSet, first: Recording) -> Mapping[str, Any]:
+def _features(found: LeRobotSet, first: Recording | None) -> Mapping[str, Any]:
     paths = rlds_paths(found)
     steps: dict[str, Any] = {_TIME: TensorFeature()}
     for f in found.numbers:
         kind = TextFeature() if f.dtype == "string" else TensorFeature(shape=f.shape, dtype=stored_dtype(f.dtype))
         put(steps, paths[f.key], kind)
     for f in found.pictures:
-        is_png = first.pictures[f.key][0][:2] == b"\x89P"
+        is_png = first is not None and first.pictures[f.key][0][:2] == b"\x89P"
         picture = ImageFeature(height=f.shape[0], width=f.shape[1], encoding="png" if is_png else "jpeg")
         put(steps, paths[f.key], picture)
     return steps
