@@ -7,6 +7,7 @@ import pytest
 
 from rtx.reproduce.stages import Stages
 from rtx.reproduce.transfer_report import Findings, as_text, claims, collect, write_page
+from tests.browser import check_page
 from tests.reproduce.evaluations import write_evaluation
 
 FEW, MANY, NEW = ("sim_panda", "sim_ur5e"), ("sim_iiwa",), "sim_vx300s"
@@ -101,3 +102,4 @@ def test_the_page_needs_nothing_else(tmp_path):
         assert expected in page
     assert "http://" not in page
     assert "https://" not in page
+    check_page(tmp_path / "report.html")
