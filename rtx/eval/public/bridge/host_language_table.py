@@ -66,21 +66,22 @@ class Host:
             "separate_blocks": separate_blocks.SeparateBlocksReward,
         }
         self._blocks, self._suite, self._oracles = blocks, language_table, push_oracle_rrt_slowdown
-        self._task, self._env, self._oracle = None, None, None
+        self._env, self._oracle = None, None
         self._observation, self._done = None, False
 
     def reset(self, task, seed, render):
-        if task != self._task:
-            self._task = task
-            self._env = self._suite.LanguageTable(
-                block_mode=self._blocks.LanguageTableBlockVariants.BLOCK_8, reward_factory=self._rewards[task], seed=0,
-                render_text_in_image=False,
-            )  # fmt: skip
-            # The oracle asks its environment for things that only a wrapper around it has.
-            self._env.time_step_spec = self._env.action_spec = lambda: None
-            self._env.get_control_frequency = lambda: self._env._control_frequency
-        self._env.seed(seed % 2**32)
+        # A world of its own for each scene: the suite's reset leaves the arm's motors as they were, which moves blocks about;
+        # the same seed would give another scene after another episode.
+        if self._env is not None:
+            self._env.pybullet_client.disconnect()
         np.random.seed(seed % 2**32)  # noqa: NPY002
+        self._env = self._suite.LanguageTable(
+            block_mode=self._blocks.LanguageTableBlockVariants.BLOCK_8, reward_factory=self._rewards[task], seed=seed % 2**32,
+            render_text_in_image=False,
+        )  # fmt: skip
+        # The oracle asks its environment for things that only a wrapper around it has.
+        self._env.time_step_spec = self._env.action_spec = lambda: None
+        self._env.get_control_frequency = lambda: self._env._control_frequency
         planned = False
         while not planned:
             self._oracle = self._make_oracle()
