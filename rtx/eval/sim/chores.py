@@ -227,7 +227,7 @@ def _offset(state: State) -> np.ndarray:
 
 
 def _unless_held(missing: float, state: State) -> float:
-    return missing if missing > 0 or state.let_go else _HELD_M
+    return float(missing) if missing > 0 or state.let_go else _HELD_M
 
 
 def _chore(
