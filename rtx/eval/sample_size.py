@@ -77,12 +77,11 @@ def paired_power(question: Question, episodes: int) -> float:
     from scipy.stats import binom
 
     differ, share = question.discordance, (question.discordance + question.delta) / (2 * question.discordance)
-    pairs = np.arange(episodes + 1)
-    chance = binom.pmf(pairs, episodes, differ)
-    likely = chance > 1e-12
+    far = 8 * math.sqrt(episodes * differ * (1 - differ)) + 8  # of 8 standard deviations nothing is left
+    pairs = np.arange(max(0, math.floor(episodes * differ - far)), min(episodes, math.ceil(episodes * differ + far)) + 1)
     # p < alpha where so few fall to the second that a fair coin gives no more in less than alpha / 2 of its throws.
-    few = binom.ppf(question.level / 2, pairs[likely], 0.5) - 1
-    return float(chance[likely] @ binom.cdf(few, pairs[likely], 1 - share))
+    few = binom.ppf(question.level / 2, pairs, 0.5) - 1
+    return float(binom.pmf(pairs, episodes, differ) @ binom.cdf(few, pairs, 1 - share))
 
 
 def paired_episodes(question: Question) -> int:
@@ -90,7 +89,7 @@ def paired_episodes(question: Question) -> int:
     guess = _mcnemar_guess(question)
     high = guess
     while paired_power(question, high) < question.power:
-        high = math.ceil(high * 1.1) + 1
+        high = math.ceil(high * 1.01)
     low = max(1, round(guess * 0.8))
     # Power goes up in a saw: from above, the last number that fell short decides.
     return next((n + 1 for n in range(high + 12, low - 1, -1) if paired_power(question, n) < question.power), low)
