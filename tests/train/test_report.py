@@ -11,6 +11,7 @@ from rtx.files import write_json
 from rtx.train import report
 from rtx.train.config import DataSet, config_to_json
 from rtx.train.metrics import MetricsFile
+from tests.browser import check_page
 from tests.checked_html import check, reaches
 from tests.train import checkpoints
 from tests.train.small_run import small_config
@@ -66,6 +67,10 @@ def test_it_nests_is_closed_and_says_what_happened(page):
         "sound", "every file against its size and sha256", "delta_pos", "data.batch_size", "fingerprint", "jax",
     ):  # fmt: skip
         assert words in text, words
+
+
+def test_a_browser_opens_it_without_complaint(page, run):
+    check_page(run / "report.html")
 
 
 def test_resumes_and_events_stand_in_the_curves(page):
