@@ -17,6 +17,7 @@ from rtx.doctor.suspects import NOTHING
 from rtx.errors import UserError
 from rtx.serve.rlds import RobotSet, Step, open_folder
 from rtx.serve.server import Options
+from tests.browser import check_page
 from tests.checked_html import check, reaches
 from tests.doctor.known_world import Known, contract, recording
 from tests.doctor.planted import swapped
@@ -90,7 +91,7 @@ def test_a_server_that_wants_a_token_is_asked_with_it():
             Served(server.url, ROBOT, policy.contract)
 
 
-def test_page_and_text_say_the_same_and_need_nothing_else():
+def test_page_and_text_say_the_same_and_need_nothing_else(tmp_path):
     diagnosis = examine([swapped(episode) for episode in recording()], contract(), ROBOT, Known(), policy="<known>",
                         trained=recording(9))  # fmt: skip
     page, said = html(diagnosis), text(diagnosis)
@@ -101,6 +102,8 @@ def test_page_and_text_say_the_same_and_need_nothing_else():
         assert part in words
     assert f"found: camera order: {first.finding}" in said
     assert "change: exchange the two streams" in said
+    (tmp_path / "page.html").write_text(page)
+    check_page(tmp_path / "page.html")
 
 
 def test_wrong_input_is_one_sentence(tmp_path, capsys):
