@@ -44,7 +44,9 @@ _OTHER_WORDS = {
 def swapped(instruction: str, others: Sequence[str]) -> str:
     """Another instruction of the suite, the one most like it: as a rule the same task with another thing or direction."""
     rest = [other for other in others if other != instruction]
-    return max(rest, key=lambda other: (difflib.SequenceMatcher(None, instruction, other).ratio(), other), default="")
+    return max(
+        rest, key=lambda other: (difflib.SequenceMatcher(None, instruction, other).ratio(), other), default="do something else"
+    )
 
 
 def negated(instruction: str, others: Sequence[str]) -> str:

@@ -32,6 +32,10 @@ def test_changes_of_words(change, instruction, wanted):
     assert change(instruction, TOLD) == wanted
 
 
+def test_a_suite_of_one_instruction_is_swapped_for_something_else():
+    assert swapped("wave", ["wave"]) == "do something else"
+
+
 def test_every_instruction_gets_each_change():
     found = wordings([*TOLD, *TOLD])
     assert set(found) == set(CHANGES)
