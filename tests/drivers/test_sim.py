@@ -105,8 +105,8 @@ def test_an_unconnected_arm_says_so_and_stops_quietly():
 def test_it_refuses_what_it_cannot_simulate():
     with pytest.raises(UserError, match="sim_panda"):
         open_driver("sim", WIDOWX_250)
-    with pytest.raises(UserError, match=r"unknown task 'stack'.*reach"):
-        open_driver("sim:?task=stack", SIM_ARMS["sim_panda"])
+    with pytest.raises(UserError, match=r"unknown task 'juggle'.*reach"):
+        open_driver("sim:?task=juggle", SIM_ARMS["sim_panda"])
     with pytest.raises(UserError, match=r"seed='soon' is not a number"):
         open_driver("sim:?seed=soon", SIM_ARMS["sim_panda"])
     with pytest.raises(UserError, match="neither an address nor cameras"):
