@@ -22,7 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 TOOL, VENV = ROOT / ".cache" / "uv-tool", ROOT / ".venv"
 EXTRAS = (
-    "write,sim,lerobot,arrayrecord,cloud,language,weights,ray,tensorboard,wandb,tpu,ik,ur,xarm,franka,dynamixel,cameras,dev"
+    "write,sim,metaworld,aloha,lerobot,episodes,arrayrecord,cloud,language,weights,ray,tensorboard,wandb,tpu,"
+    "ik,ur,xarm,franka,dynamixel,cameras,dev"
 )
 GL_LINE = "apt-get install -y libegl1 libegl-mesa0 libgl1-mesa-dri"
 
