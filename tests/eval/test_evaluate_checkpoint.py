@@ -16,13 +16,22 @@ def run_dir(tmp_path_factory):
 
 
 def test_it_plays_the_arms_it_knows_against_both_baselines(run_dir, tmp_path):
-    text = evaluate_checkpoint(run_dir, tmp_path, suite="smoke", tasks=["reach"], episodes_per_cell=1, num_workers=1)
+    text = evaluate_checkpoint(
+        run_dir, tmp_path, suite="smoke", tasks=["reach"], episodes_per_cell=1, num_workers=1, language=True
+    )
     evaluation = load_evaluation(tmp_path)
     assert evaluation.suite.arms == ("sim_panda",)  # the suite's sim_sawyer is a stranger to this checkpoint
     assert list(evaluation.policies) == ["trained", "untrained", "random"]
-    for words in ("all arms", "trained solved", "Against random: no difference shown", str(tmp_path / "report.html")):
+    for words in (
+        "sim_panda",
+        "trained solved",
+        "paraphrase",
+        "Against random: no difference shown",
+        str(tmp_path / "report.html"),
+    ):
         assert words in text
     assert (tmp_path / "report.html").stat().st_size > 10_000
+    assert "<h2>Language</h2>" in (tmp_path / "report.html").read_text()
 
 
 def test_an_arm_asked_for_by_name_must_be_known(run_dir, tmp_path):
