@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rtx.cli.verbs import Verbs, verb
+from rtx.cli.verbs import Verbs, cameras, verb
 from rtx.errors import UserError, WorldError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _drive(args: argparse.Namespace) -> None:
         embodiment = dataclasses.replace(embodiment, control_hz=args.hz)
     name, hz = args.policy_robot or embodiment.name, embodiment.control_hz
     settings = GuardSettings(limits_off=args.limits_off, stop_after_s=args.stop_after)
-    make_driver = functools.partial(open_driver, args.driver, embodiment, cameras=_cameras(args.camera))
+    make_driver = functools.partial(open_driver, args.driver, embodiment, cameras=cameras(args.camera))
     make_driver()  # what is wrong with its name is said before a server is asked
     with _connected(Client, args.url, token, name) as client:
         layout, statistics = promised(client.hello, name)
@@ -126,13 +126,6 @@ def _connected(client: Any, url: str, token: str | None, robot: str) -> Any:
         raise UserError(str(error)) from error
     except ValueError as error:
         raise UserError(f"{url!r} is no address of a policy server: {error}") from error
-
-
-def _cameras(texts: list[str]) -> dict[str, str]:
-    pairs = [text.partition("=") for text in texts]
-    if wrong := [role for role, equals, source in pairs if not (role and equals and source)]:
-        raise UserError(f"--camera {wrong[0]!r}: expected ROLE=SOURCE, such as primary=v4l2:/dev/video0")
-    return {role: source for role, _, source in pairs}
 
 
 def _ask_person(status: Status) -> bool:

@@ -8,8 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from rtx.cli.drive import _cameras
-from rtx.cli.verbs import Verbs, verb
+from rtx.cli.verbs import Verbs, cameras, verb
 from rtx.errors import UserError
 
 
@@ -81,7 +80,7 @@ def _record(args: argparse.Namespace) -> None:
     from rtx.robots import catalogue
 
     robot = catalogue.find(args.robot)
-    driver = open_driver(args.driver, robot, cameras=_cameras(args.camera))
+    driver = open_driver(args.driver, robot, cameras=cameras(args.camera))
     if args.expert:
         from rtx.drivers.sim import SimDriver
         from rtx.drivers.sim_expert import SimExpert

@@ -19,35 +19,36 @@ from rtx.embodiment import CANONICAL_ARM, Embodiment
 from rtx.errors import UserError, WorldError
 from rtx.eval.sim.splits import find_task
 from rtx.robots.adapter import Adapter
-from rtx.robots.sim_arms import SIM_ARMS
+from rtx.robots.sim_arms import SIM_ARMS, arm_for
 
 if TYPE_CHECKING:  # the simulator takes a second to import, and renders
     from rtx.eval.sim.env import SimEnv
 
 
 class SimDriver:
-    """One of the seven simulated arms. `clock_ns` gives the stamps: inject one in tests, `time.monotonic_ns` elsewhere."""
+    """One of the seven simulated arms, or a user's robot on the one that takes its commands and shows its state.
+
+    `clock_ns` gives the stamps: inject one in tests, `time.monotonic_ns` elsewhere. Raises UserError for any other robot.
+    """
 
     def __init__(
-        self, arm: str, *, task: str = "reach", seed: int = 0, image_size: int = 128,
+        self, robot: Embodiment, *, task: str = "reach", seed: int = 0, image_size: int = 128,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
-        if arm not in SIM_ARMS:
+        arm = arm_for(robot)
+        if arm is None:
             raise UserError(
-                f"driver 'sim' has no model of {arm!r}; it simulates {', '.join(SIM_ARMS)}. "
-                "Another robot: name one of these, or give its own driver (docs/drivers.md)"
+                f"driver 'sim' has no model that is commanded, measured and filmed as {robot.name!r} is, at "
+                f"{robot.control_hz:g} Hz; it simulates {', '.join(SIM_ARMS)}. Another robot: give its own driver (docs/drivers.md)"
             )
-        self._arm, self._task, self._seed, self._image_size = arm, task, seed, image_size
+        self.embodiment, self._arm = robot, arm
+        self._task, self._seed, self._image_size = task, seed, image_size
         self._clock_ns, self._lock = clock_ns, threading.RLock()
-        self._adapter = Adapter(SIM_ARMS[arm])
+        self._adapter = Adapter(robot)
         self._env: SimEnv | None = None
         self._armed = False
         self._opening = 1.0  # of the gripper, as last sent: a hold goes on squeezing what it holds
         self.num_commands = 0
-
-    @property
-    def embodiment(self) -> Embodiment:
-        return SIM_ARMS[self._arm]
 
     @property
     def env(self) -> SimEnv:
@@ -82,7 +83,9 @@ class SimDriver:
             if not self._armed:
                 raise WorldError("the simulated arm is stopped: call connect() to arm it again")
             if np.ndim(native) != 1:
-                raise UserError(f"native action of {self._arm!r}: got shape {list(np.shape(native))}, expected one vector")
+                raise UserError(
+                    f"native action of {self.embodiment.name!r}: got shape {list(np.shape(native))}, expected one vector"
+                )
             proprio = self.env.look(render=False).proprio
             opening = float(self._adapter.to_canonical(native, proprio_native=proprio)[..., 6])
             self.env.step(native, render=False)
@@ -112,14 +115,12 @@ class SimDriver:
 
 
 def open(spec: DriverSpec, embodiment: Embodiment) -> Driver:
-    """`sim:?task=NAME&seed=N&image_size=N`. Raises UserError for an embodiment that is not one of the simulated arms."""
+    """`sim:?task=NAME&seed=N&image_size=N`. Raises UserError for a robot that no simulated arm stands for."""
     given = spec.take(task="reach", seed="0", image_size="128")
     if spec.address or spec.cameras:
         raise UserError("driver 'sim' takes neither an address nor cameras: the arm is the embodiment's, cameras are drawn")
     find_task(given["task"])
-    if SIM_ARMS.get(embodiment.name, embodiment) != embodiment:
-        raise UserError(f"embodiment {embodiment.name!r} differs from the simulated arm of that name; give it another name")
     return SimDriver(
-        embodiment.name, task=given["task"], seed=int(spec.number("seed", given["seed"])),
+        embodiment, task=given["task"], seed=int(spec.number("seed", given["seed"])),
         image_size=int(spec.number("image_size", given["image_size"])),
     )  # fmt: skip

@@ -20,17 +20,10 @@ from rtx.embodiment import Embodiment
 from rtx.errors import UserError
 from rtx.eval import rollout
 from rtx.eval.play import Environment, MakeEnvironment
-from rtx.robots.sim_arms import SIM_ARMS
+from rtx.robots.sim_arms import SIM_ARMS, arm_for
 from rtx.spec import ActionChunk, Contract, Observation
 
 T = TypeVar("T")
-
-
-def arm_for(robot: Embodiment) -> str | None:
-    """The simulated arm that takes this robot's commands and shows its state; None where none does."""
-    alike = [name for name, arm in SIM_ARMS.items() if _vectors(arm) == _vectors(robot) and robot.control_hz == arm.control_hz]
-    nearest = [name for name in alike if SIM_ARMS[name].limits == robot.limits]
-    return robot.name if robot.name in alike else next(iter(nearest or alike), None)
 
 
 def stand_ins(contract: Contract) -> dict[str, str]:
@@ -67,10 +60,6 @@ def robot_named(contract: Contract, robot: Embodiment) -> tuple[str, str]:
             "rtx finetune has measured its open-loop error; rtx drive moves the real one"
         )
     return arm, robot.name
-
-
-def _vectors(robot: Embodiment) -> tuple[Any, ...]:
-    return robot.action, robot.proprio, robot.roles
 
 
 class Renamed:

@@ -13,6 +13,7 @@ A delta is the pose aimed at by the end of the step composed with the measured p
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rtx.embodiment import ActionField, ActionSpace, Camera, Embodiment, Field, Limits, RotationForm
 from rtx.robots.fields import abs_pos, abs_rot, delta_pos, delta_rot, eef_pos, eef_rot, gripper, gripper_state
@@ -96,3 +97,14 @@ _ARMS = (
 )  # fmt: skip
 
 SIM_ARMS: Mapping[str, Embodiment] = {arm.name: arm for arm in _ARMS}
+
+
+def arm_for(robot: Embodiment) -> str | None:
+    """The simulated arm that takes this robot's commands and shows its state; None where none does."""
+    alike = [name for name, arm in SIM_ARMS.items() if _vectors(arm) == _vectors(robot)]
+    nearest = [name for name in alike if SIM_ARMS[name].limits == robot.limits]
+    return robot.name if robot.name in alike else next(iter(nearest or alike), None)
+
+
+def _vectors(robot: Embodiment) -> tuple[Any, ...]:
+    return robot.action, robot.proprio, robot.roles, robot.control_hz

@@ -172,7 +172,7 @@ def test_a_camera_without_a_source_is_named(tmp_path: Path):
 @pytest.mark.parametrize("hidden", [False, True])
 def test_the_expert_of_the_simulation_is_recorded(tmp_path: Path, hidden: bool):
     """With its own commands, which do the task once more; hidden, as if led by hand, with the motion between the states."""
-    arm, driver = SIM_ARMS["sim_panda"], SimDriver("sim_panda", task="lift", image_size=32)
+    arm, driver = SIM_ARMS["sim_panda"], SimDriver(SIM_ARMS["sim_panda"], task="lift", image_size=32)
     expert = SimExpert(driver, task="lift", count=1, seed=4, hides_commands=hidden)
     done = record(driver, tmp_path, expert, robot=arm, mover=expert, clock=Steps())
     with h5py.File(done.files[0]) as file:
@@ -183,7 +183,7 @@ def test_the_expert_of_the_simulation_is_recorded(tmp_path: Path, hidden: bool):
     if hidden:
         np.testing.assert_allclose(canonical[:-1, :3], np.diff(state[:, :3], axis=0), atol=1e-5)
         return
-    again = SimDriver("sim_panda", image_size=32)
+    again = SimDriver(SIM_ARMS["sim_panda"], image_size=32)
     again.connect()
     again.reset(task="lift", seed=scene_seed(4, done.discarded))
     for command in native:

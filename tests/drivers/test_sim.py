@@ -1,5 +1,7 @@
 """The simulated arms as drivers: the same steps as the environment itself, holds that hold, stops that stay stopped."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def native_of(driver, canonical, proprio=None):
 
 @pytest.fixture(scope="module")
 def panda():
-    driver = SimDriver("sim_panda", task="reach", seed=5, image_size=32, clock_ns=iter(range(7, 10**6)).__next__)
+    driver = SimDriver(SIM_ARMS["sim_panda"], task="reach", seed=5, image_size=32, clock_ns=iter(range(7, 10**6)).__next__)
     yield driver
     driver.close()
 
@@ -43,6 +45,19 @@ def test_each_arm_moves_as_in_its_environment(arm):
         frame = env.step(command)
     driver.close()
     env.close()
+
+
+def test_a_users_robot_moves_as_the_arm_that_is_like_it(panda):
+    mine = dataclasses.replace(SIM_ARMS["sim_panda"], name="my_robot")
+    driver = open_driver("sim:?task=reach&seed=3&image_size=32", mine)
+    assert driver.embodiment == mine
+    driver.connect()
+    panda.connect()
+    panda.reset(task="reach", seed=3)
+    np.testing.assert_array_equal(driver.read().proprio, panda.read().proprio)
+    driver.close()
+    with pytest.raises(UserError, match=r"as 'my_robot' is, at 30 Hz; it simulates sim_panda"):
+        open_driver("sim", dataclasses.replace(mine, control_hz=30.0))
 
 
 def test_a_hold_stands_still_and_keeps_the_gripper_as_sent(panda):
@@ -91,7 +106,7 @@ def test_stamps_are_the_injected_clocks(panda):
 
 
 def test_an_unconnected_arm_says_so_and_stops_quietly():
-    driver = SimDriver("sim_panda")
+    driver = SimDriver(SIM_ARMS["sim_panda"])
     with pytest.raises(WorldError, match="not connected"):
         driver.read()
     with pytest.raises(WorldError, match=r"connect\(\)"):

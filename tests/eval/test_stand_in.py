@@ -5,10 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rtx.embodiment import Camera
 from rtx.errors import UserError
 from rtx.eval.evaluate import evaluate
-from rtx.eval.stand_in import AsRobots, Renamed, arm_for, players, stand_ins
+from rtx.eval.stand_in import AsRobots, Renamed, players, stand_ins
 from rtx.eval.suite import Suite
 from rtx.robots.sim_arms import SIM_ARMS
 from tests.eval.point_robot import GoalPolicy, PointRobot, contract
@@ -23,18 +22,6 @@ def known():
     parts = {part: {names[n]: v for n, v in getattr(of, part).items()} for part in ("embodiments", "layouts", "statistics")}
     parts["embodiments"]["my_robot"] = MINE
     return dataclasses.replace(of, **parts)
-
-
-def test_each_simulated_arm_is_found_under_another_name():
-    for name, arm in SIM_ARMS.items():
-        assert arm_for(dataclasses.replace(arm, name="mine")) == name
-
-
-def test_limits_of_its_own_do_not_make_it_another_arm_but_cameras_and_rate_do():
-    assert arm_for(dataclasses.replace(MINE, limits=dataclasses.replace(MINE.limits, max_step_m=0.01))) == "sim_ur5e"
-    assert arm_for(dataclasses.replace(MINE, control_hz=30.0)) is None
-    more = (*MINE.cameras, Camera(role="secondary", resolution=(8, 8)))
-    assert arm_for(dataclasses.replace(MINE, cameras=more)) is None
 
 
 def test_robots_that_are_no_simulated_arms_find_theirs():
