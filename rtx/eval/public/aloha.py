@@ -9,15 +9,18 @@ the targets sent in the suite's scene.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rtx.embodiment import Embodiment
 from rtx.errors import UserError
 from rtx.eval.public.aloha_script import handover
-from rtx.eval.public.suite import Expert, PublicFrame, PublicSuite, native_vector
+from rtx.eval.public.in_process import InProcess
+from rtx.eval.public.suite import Expert, PublicSuite
 from rtx.robots.public_arms import GYM_ALOHA
+
+if TYPE_CHECKING:
+    from rtx.eval.public.view import View
 
 TASKS = {
     "transfer_cube": "pick up the cube with the right arm and hand it over to the left arm",
@@ -33,73 +36,31 @@ SUITE = PublicSuite(
 )  # fmt: skip
 
 
-class GymAloha:
+class GymAloha(InProcess):
     """Raises UserError where the package is missing."""
+
+    suite, robot, cameras = SUITE, GYM_ALOHA, {"primary": "top"}
 
     def __init__(self, arm: str) -> None:
         del arm  # there is one
-        from rtx.eval.public.view import View  # before the suite: it chooses the OpenGL that MuJoCo binds to
-
+        super().__init__()
         try:
             import dm_control.mujoco
             from gym_aloha import constants, utils
             from gym_aloha.tasks import sim
         except ImportError as error:
             raise SUITE.missing(error) from error
-        self._make_view, self._mujoco, self._sim = View, dm_control.mujoco, sim
+        self._mujoco, self._sim = dm_control.mujoco, sim
         self._constants, self._utils = constants, utils
-        self._task = ""
         self._physics: Any = None
         self._rules: Any = None
-        self._view: View | None = None
         self._start = np.zeros(0)
-        self._success = False
-
-    @property
-    def embodiment(self) -> Embodiment:
-        return GYM_ALOHA
-
-    @property
-    def instruction(self) -> str:
-        return TASKS[self._task]
-
-    @property
-    def success(self) -> bool:
-        return self._success
-
-    @property
-    def goal_distance(self) -> None:
-        return None
-
-    def reset(self, *, task: str, seed: int, render: bool = True) -> PublicFrame:
-        """The suite's own placement of objects for this seed. Raises UserError for an unknown task."""
-        SUITE.check_task(task)
-        if task != self._task:
-            self._load(task)
-        self._start = self._placement(seed % 2**32)
-        self._sim.BOX_POSE[0] = self._start
-        with self._physics.reset_context():
-            self._rules.initialize_episode(self._physics)
-        self._success = False
-        return self._frame(render=render)
-
-    def step(self, native_action: np.ndarray, *, render: bool = True) -> PublicFrame:
-        """As the package's own step, but for its three pictures of 640 x 480 that nobody asked for."""
-        native = native_vector(native_action, GYM_ALOHA)
-        self._rules.before_step(native, self._physics)
-        self._physics.step(_substeps(self._physics, self._constants.DT))
-        self._rules.after_step(self._physics)
-        self._success = self._success or self._rules.get_reward(self._physics) == _DONE
-        return self._frame(render=render)
-
-    def render_view(self, size: int = 256) -> np.ndarray:
-        return self._drawn(size)
 
     def expert(self) -> Expert:
         if self._task not in SUITE.expert_tasks:
             raise UserError(f"suite 'gym-aloha' has a script for {', '.join(SUITE.expert_tasks)} only, not for {self._task}")
         plan = iter(self._joint_plan())
-        last = self._frame(render=False).proprio
+        last = self._proprio()
 
         def act() -> np.ndarray:
             nonlocal last
@@ -108,33 +69,34 @@ class GymAloha:
 
         return act
 
-    def close(self) -> None:
-        if self._view is not None:
-            self._view.close()
-            self._view = None
-
     def _load(self, task: str) -> None:
-        self.close()
         path = self._constants.ASSETS_DIR / f"bimanual_viperx_{task}.xml"
         self._physics = self._mujoco.Physics.from_xml_path(str(path))
         self._rules = getattr(self._sim, f"{_CLASSES[task]}Task")()
-        self._task = task
+
+    def _place(self, seed: int) -> None:
+        self._start = self._placement(seed % 2**32)
+        self._sim.BOX_POSE[0] = self._start
+        with self._physics.reset_context():
+            self._rules.initialize_episode(self._physics)
+
+    def _advance(self, native: np.ndarray) -> bool:
+        """As the package's own step, but for its three pictures of 640 x 480 that nobody asked for."""
+        self._rules.before_step(native, self._physics)
+        self._physics.step(_substeps(self._physics, self._constants.DT))
+        self._rules.after_step(self._physics)
+        return bool(self._rules.get_reward(self._physics) == _DONE)
 
     def _placement(self, seed: int) -> np.ndarray:
         if self._task == "transfer_cube":
             return np.asarray(self._utils.sample_box_pose(seed))
         return np.concatenate(self._utils.sample_insertion_pose(seed))
 
-    def _frame(self, *, render: bool) -> PublicFrame:
-        images = {"primary": self._drawn(GYM_ALOHA.cameras[0].resolution[0])} if render else {}
-        return PublicFrame(images=images, proprio=np.asarray(self._rules.get_qpos(self._physics), np.float64))
+    def _proprio(self) -> np.ndarray:
+        return np.asarray(self._rules.get_qpos(self._physics), np.float64)
 
-    def _drawn(self, size: int) -> np.ndarray:
-        if self._physics is None:
-            raise UserError("the environment has no scene yet: call reset(task=..., seed=...) first")
-        if self._view is None:
-            self._view = self._make_view(self._physics.model.ptr, self._physics.data.ptr)
-        return self._view.draw("top", size, size)
+    def _open_view(self) -> View:
+        return self._make_view(self._physics.model.ptr, self._physics.data.ptr)
 
     def _joint_plan(self) -> list[np.ndarray]:
         """Native commands: the joints of the script in the end-effector scene, grippers as they were commanded there."""

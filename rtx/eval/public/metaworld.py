@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rtx.embodiment import Embodiment
-from rtx.errors import UserError
-from rtx.eval.public.suite import Expert, PublicFrame, PublicSuite, native_vector
+from rtx.eval.public.in_process import InProcess
+from rtx.eval.public.suite import Expert, PublicSuite
 from rtx.robots.public_arms import METAWORLD_SAWYER
+
+if TYPE_CHECKING:
+    from rtx.eval.public.view import View
 
 _CAMERAS = {"primary": "corner4", "wrist": "gripperPOV"}
 _OPEN_M = 0.1  # between the claws, as the suite's own observation has it
@@ -89,13 +91,14 @@ SUITE = PublicSuite(
 )  # fmt: skip
 
 
-class MetaWorld:
+class MetaWorld(InProcess):
     """Raises UserError where the package is missing."""
+
+    suite, robot, cameras = SUITE, METAWORLD_SAWYER, _CAMERAS
 
     def __init__(self, arm: str) -> None:
         del arm  # there is one
-        from rtx.eval.public.view import View  # before the suite: it chooses the OpenGL that MuJoCo binds to
-
+        super().__init__()
         try:
             from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
             from metaworld.policies import ENV_POLICY_MAP
@@ -103,49 +106,8 @@ class MetaWorld:
             raise SUITE.missing(error) from error
         self._classes: Mapping[str, Any] = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
         self._experts: Mapping[str, Any] = ENV_POLICY_MAP
-        self._make_view = View
-        self._task = ""
         self._env: Any = None
-        self._view: View | None = None
         self._observation = np.zeros(39)
-        self._success = False
-
-    @property
-    def embodiment(self) -> Embodiment:
-        return METAWORLD_SAWYER
-
-    @property
-    def instruction(self) -> str:
-        return TASKS[self._task]
-
-    @property
-    def success(self) -> bool:
-        return self._success
-
-    @property
-    def goal_distance(self) -> None:
-        """What the suite measures differs from task to task."""
-        return None
-
-    def reset(self, *, task: str, seed: int, render: bool = True) -> PublicFrame:
-        """The suite's own scene for this seed. Raises UserError for an unknown task."""
-        SUITE.check_task(task)
-        if task != self._task:
-            self._load(task)
-        self._env.seed(seed % 2**32)
-        self._env.np_random = np.random.default_rng(seed)
-        self._observation, _ = self._env.reset()
-        self._success = False
-        return self._frame(render=render)
-
-    def step(self, native_action: np.ndarray, *, render: bool = True) -> PublicFrame:
-        native = native_vector(native_action, METAWORLD_SAWYER)
-        self._observation, _, _, _, info = self._env.step(np.clip(native, -1, 1).astype(np.float32))
-        self._success = self._success or bool(info["success"])
-        return self._frame(render=render)
-
-    def render_view(self, size: int = 256) -> np.ndarray:
-        return self._drawn("primary", size)
 
     def expert(self) -> Expert:
         policy = self._experts[self._task]()
@@ -157,35 +119,32 @@ class MetaWorld:
 
         return act
 
-    def close(self) -> None:
-        if self._view is not None:
-            self._view.close()
-            self._view = None
-
     def _load(self, task: str) -> None:
-        self.close()
-        self._task = task
         self._env = self._classes[f"{task}-goal-observable"](seed=0)
         self._env._freeze_rand_vec = False  # a new scene at each reset ...
         self._env.seeded_rand_vec = True  # ... from the generator that `seed` makes
         self._env.max_path_length = 10**9  # episodes end by rtx.eval.play
 
-    def _frame(self, *, render: bool) -> PublicFrame:
-        images = {}
-        if render:
-            size = METAWORLD_SAWYER.cameras[0].resolution[0]
-            images = {role: self._drawn(role, size) for role in _CAMERAS}
+    def _place(self, seed: int) -> None:
+        self._env.seed(seed % 2**32)
+        self._env.np_random = np.random.default_rng(seed)
+        self._observation, _ = self._env.reset()
+
+    def _advance(self, native: np.ndarray) -> bool:
+        self._observation, _, _, _, info = self._env.step(np.clip(native, -1, 1).astype(np.float32))
+        return bool(info["success"])
+
+    def _proprio(self) -> np.ndarray:
         data = self._env.data
         claws = data.body("rightclaw").xpos - data.body("leftclaw").xpos
         opening = np.clip(np.linalg.norm(claws) / _OPEN_M, 0.0, 1.0)
         hand = data.body("hand")
-        return PublicFrame(images=images, proprio=np.concatenate([hand.xpos, hand.xquat, [opening]]))
+        return np.concatenate([hand.xpos, hand.xquat, [opening]])
+
+    def _open_view(self) -> View:
+        return self._make_view(self._env.model, self._env.data)
 
     def _drawn(self, role: str, size: int) -> np.ndarray:
         """corner4 hangs upside down: turned by half a turn, as published results have it."""
-        if self._env is None:
-            raise UserError("the environment has no scene yet: call reset(task=..., seed=...) first")
-        if self._view is None:
-            self._view = self._make_view(self._env.model, self._env.data)
-        picture = self._view.draw(_CAMERAS[role], size, size)
+        picture = super()._drawn(role, size)
         return np.ascontiguousarray(picture[::-1, ::-1]) if role == "primary" else picture

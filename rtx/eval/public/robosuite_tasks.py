@@ -10,16 +10,19 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rtx.embodiment import Embodiment
 from rtx.errors import UserError
 from rtx.eval.public.cubes import CubeExpert, Sight
-from rtx.eval.public.suite import Expert, PublicFrame, PublicSuite, native_vector
+from rtx.eval.public.in_process import InProcess
+from rtx.eval.public.suite import Expert, PublicSuite
 from rtx.robots import rotations
 from rtx.robots.public_arms import ROBOSUITE_PANDA
+
+if TYPE_CHECKING:
+    from rtx.eval.public.view import View
 
 _QUIET = types.ModuleType("robosuite.macros_private")
 _QUIET.__dict__.update(CONSOLE_LOGGING_LEVEL="ERROR", FILE_LOGGING_LEVEL=None)
@@ -42,13 +45,14 @@ SUITE = PublicSuite(
 )  # fmt: skip
 
 
-class Robosuite:
+class Robosuite(InProcess):
     """Raises UserError where the package is missing."""
+
+    suite, robot, cameras = SUITE, ROBOSUITE_PANDA, _CAMERAS
 
     def __init__(self, arm: str) -> None:
         del arm  # there is one
-        from rtx.eval.public.view import View  # before the suite: it chooses the OpenGL that MuJoCo binds to
-
+        super().__init__()
         # In the place of its "private macro file": otherwise it warns three times and writes log files.
         sys.modules.setdefault("robosuite.macros_private", _QUIET)
         try:
@@ -57,51 +61,7 @@ class Robosuite:
             self._package = robosuite
         except ImportError as error:
             raise SUITE.missing(error) from error
-        self._make_view = View
-        self._task = ""
         self._env: Any = None
-        self._view: View | None = None
-        self._success = False
-
-    @property
-    def embodiment(self) -> Embodiment:
-        return ROBOSUITE_PANDA
-
-    @property
-    def instruction(self) -> str:
-        return TASKS[self._task]
-
-    @property
-    def success(self) -> bool:
-        return self._success
-
-    @property
-    def goal_distance(self) -> None:
-        return None
-
-    def reset(self, *, task: str, seed: int, render: bool = True) -> PublicFrame:
-        """The suite's own placement of objects for this seed. Raises UserError for an unknown task."""
-        SUITE.check_task(task)
-        if task != self._task:
-            self._load(task)
-        # robosuite 1.5.1 places objects by the global generator.
-        before = np.random.get_state()  # noqa: NPY002
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        try:
-            self._env.reset()
-        finally:
-            np.random.set_state(before)  # noqa: NPY002
-        self._success = False
-        return self._frame(render=render)
-
-    def step(self, native_action: np.ndarray, *, render: bool = True) -> PublicFrame:
-        native = native_vector(native_action, ROBOSUITE_PANDA)
-        self._env.step(np.clip(native / SCALE, -1, 1))
-        self._success = self._success or bool(self._env._check_success())
-        return self._frame(render=render)
-
-    def render_view(self, size: int = 256) -> np.ndarray:
-        return self._drawn("primary", size)
 
     def expert(self) -> Expert:
         if self._task not in SUITE.expert_tasks:
@@ -116,40 +76,40 @@ class Robosuite:
         return act
 
     def close(self) -> None:
-        if self._view is not None:
-            self._view.close()
-            self._view = None
+        super().close()
         if self._env is not None:
             self._env.close()
             self._env = None
             self._task = ""
 
     def _load(self, task: str) -> None:
-        self.close()
         self._env = self._package.make(
             task, robots="Panda", use_camera_obs=False, has_offscreen_renderer=False, has_renderer=False, ignore_done=True,
             control_freq=round(ROBOSUITE_PANDA.control_hz), hard_reset=False, reward_shaping=False,
         )  # fmt: skip
-        self._task = task
 
-    def _frame(self, *, render: bool) -> PublicFrame:
-        images = {}
-        if render:
-            size = ROBOSUITE_PANDA.cameras[0].resolution[0]
-            images = {role: self._drawn(role, size) for role in _CAMERAS}
+    def _place(self, seed: int) -> None:
+        # robosuite 1.5.1 places objects by the global generator.
+        before = np.random.get_state()  # noqa: NPY002
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            self._env.reset()
+        finally:
+            np.random.set_state(before)  # noqa: NPY002
+
+    def _advance(self, native: np.ndarray) -> bool:
+        self._env.step(np.clip(native / SCALE, -1, 1))
+        return bool(self._env._check_success())
+
+    def _proprio(self) -> np.ndarray:
         position, rotation = hand_pose(self._env)
         fingers = self._env.sim.data.qpos[self._env.robots[0]._ref_gripper_joint_pos_indexes["right"]]
         opening = np.clip(np.abs(fingers).sum() / OPEN_M, 0.0, 1.0)
-        quaternion = rotations.from_matrix(rotation, "quat_xyzw")
-        return PublicFrame(images=images, proprio=np.concatenate([position, quaternion, [opening]]))
+        return np.concatenate([position, rotations.from_matrix(rotation, "quat_xyzw"), [opening]])
 
-    def _drawn(self, role: str, size: int) -> np.ndarray:
-        if self._env is None:
-            raise UserError("the environment has no scene yet: call reset(task=..., seed=...) first")
-        if self._view is None:
-            sim = self._env.sim  # group 0 holds collision shapes
-            self._view = self._make_view(sim.model._model, sim.data._data, hidden_groups=(0,))
-        return self._view.draw(_CAMERAS[role], size, size)
+    def _open_view(self) -> View:
+        sim = self._env.sim  # group 0 holds collision shapes
+        return self._make_view(sim.model._model, sim.data._data, hidden_groups=(0,))
 
 
 def hand_pose(env: Any) -> tuple[np.ndarray, np.ndarray]:
