@@ -59,7 +59,7 @@ def _contract() -> Contract:
 class Echo:
     """Says the first number of the state it is shown, after up to 5 ms."""
 
-    name, fingerprint = "echo", "echo"
+    name, fingerprint, continuation = "echo", "echo", "spliced"
 
     def __init__(self) -> None:
         self.contract, self._dice = _contract(), random.Random()
@@ -70,7 +70,9 @@ class Echo:
     def check(self, observation: Observation, *, robot: str) -> None:
         pass
 
-    def act_batch(self, observations: Sequence[Observation], robots: Sequence[str]) -> list[ActionChunk]:
+    def act_batch(
+        self, observations: Sequence[Observation], robots: Sequence[str], sessions: Sequence[object] = ()
+    ) -> list[ActionChunk]:
         time.sleep(self._dice.uniform(0, 0.005))
         return [self._act(observation) for observation in observations]
 
@@ -109,6 +111,7 @@ class ServerProcess:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
+            self.kill()
             raise RuntimeError("the server process ended before it was ready")
         self.port = int(line)
         return time.monotonic()

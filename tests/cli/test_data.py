@@ -25,7 +25,9 @@ def run(*arguments: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, st
 def test_the_catalogue_lists_every_published_set(capsys):
     code, out, _ = run("data", "list", capsys=capsys)
     assert code == 0
-    assert len(out.splitlines()) == 2 + 72 + 1 + 7, "head, 72 published sets, DROID by its joints, 7 simulated ones"
+    assert len(out.splitlines()) == 2 + 72 + 1 + 7 + 5, (
+        "head, 72 published sets, DROID by its joints, 7 simulated, 5 public suites"
+    )
     assert "fractal20220817_data" in out
 
 

@@ -60,7 +60,7 @@ def test_policies_without_a_shared_episode_are_compared_all_the_same():
     apart = compare_unpaired(Rate(40, 50), Rate(20, 50))
     assert apart.p_value == fisher_exact([[40, 10], [20, 30]])[1]
     assert apart.verdict == "better"
-    assert apart.reason.startswith("+40 points (95 % interval +21..+56); p = ")
+    assert apart.reason.startswith("+40 points (95 % interval +21..+55); p = ")
     assert compare_unpaired(Rate(3, 4), Rate(1, 4)).verdict == "no difference shown"
     assert compare_unpaired(Rate(3, 4), Rate(0, 0)).verdict == "no difference shown"
     assert compare_unpaired(Rate(3, 4), Rate(0, 0)).gap_text == "no episodes"
