@@ -4,6 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 install_import_hook("rtx", "beartype.beartype")
@@ -13,3 +14,5 @@ _CACHE = Path(os.environ.get("RTX_TEST_CACHE", Path(tempfile.gettempdir()) / "rt
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("RTX_CACHE", str(_CACHE.parent / "user"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+settings.register_profile("untimed", deadline=None)  # no test fails by the clock: machines are shared
+settings.load_profile("untimed")

@@ -38,9 +38,8 @@ class SimDriver:
         arm = arm_for(robot)
         if arm is None:
             raise UserError(
-                f"driver 'sim' has no model that is commanded, measured and filmed as {robot.name!r} is, at "
-                f"{robot.control_hz:g} Hz; it simulates {', '.join(SIM_ARMS)}. "
-                "Another robot: give its own driver (docs/drivers.md)"
+                f"driver 'sim' has no model of {robot.name!r}: none of {', '.join(SIM_ARMS)} is commanded, measured and filmed "
+                f"as it is, at {robot.control_hz:g} Hz. Another robot: give its own driver (docs/drivers.md)"
             )
         self.embodiment, self._arm = robot, arm
         self._task, self._seed, self._image_size = task, seed, image_size

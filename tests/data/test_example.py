@@ -16,7 +16,7 @@ FLOATS = st.lists(st.floats(width=32, allow_nan=False), max_size=20)
 STRINGS = st.lists(st.binary(max_size=200), max_size=8)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(ints=INTS, floats=FLOATS, strings=STRINGS, packed=st.booleans(), offset=st.integers(0, 10**12))
 def test_lists_come_back(ints, floats, strings, packed, offset):
     leaves = {"a/ints": np.array(ints, np.int64), "a/floats": np.array(floats, np.float32), "strings": strings}
@@ -30,7 +30,7 @@ def test_lists_come_back(ints, floats, strings, packed, offset):
     assert set(example.keys()) == set(leaves)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(ints=INTS, per_step=st.integers(1, 4), is_float=st.booleans(), offset=st.integers(0, 10**12))
 def test_runs_of_numbers_are_found_where_they_lie(ints, per_step, is_float, offset):
     ints = ints[: len(ints) // per_step * per_step]
@@ -107,13 +107,13 @@ def complaints(data: bytes) -> list[str]:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.binary(max_size=80))
 def test_arbitrary_bytes_raise_world_error_only(data):
     assert all(re.match(r"fuzz.*, byte \d+: ", text, re.DOTALL) for text in complaints(data))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_damaged_examples_raise_world_error_only(data):
     packed = data.draw(st.booleans())

@@ -26,7 +26,7 @@ def keys(n: int, value: int) -> np.ndarray:
     return np.full(n, value, np.uint64)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(size=st.integers(1, 3000), key=st.integers(0, 2**64 - 1))
 def test_permute_is_a_bijection(size: int, key: int):
     moved = permute(np.arange(size), size, keys(size, key))
@@ -112,7 +112,7 @@ def test_draws_before_counts_what_lookup_gives():
         np.testing.assert_allclose(order.epochs(number), counted / SIZES)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(0.1, 1000.0), min_size=1, max_size=30))
 def test_block_counts_keep_shares(shares: list[float]):
     counts = block_counts([str(i) for i in range(len(shares))], shares)

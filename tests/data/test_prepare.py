@@ -72,7 +72,7 @@ def test_any_number_of_workers_writes_the_same_bytes(tmp_path):
     assert one.languages == two.languages
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(num_episodes=st.integers(0, 300), more=st.integers(0, 50))
 def test_held_out_episodes_stay_when_the_set_grows(num_episodes, more):
     small, large = held_out("a", num_episodes), held_out("a", num_episodes + more)

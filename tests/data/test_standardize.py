@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -27,7 +27,6 @@ def test_binarize_is_octos_backward_scan(values):
     np.testing.assert_array_equal(binarize_gripper(np.array(values, np.float64)), expected[::-1])
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 1000), num_steps=st.integers(2, 8))
 def test_reached_replays_the_poses_through_any_wrap(seed, num_steps):
     rng = np.random.default_rng(seed)

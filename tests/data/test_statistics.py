@@ -30,7 +30,7 @@ def of(*parts: np.ndarray) -> RunningStatistics:
     return total
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=ROWS, cuts=st.lists(st.integers(0, 60), max_size=4))
 def test_merged_parts_equal_numpy_over_all(rows, cuts):
     result = of(*np.split(rows, sorted(cuts))).result()
@@ -44,7 +44,6 @@ def test_merged_parts_equal_numpy_over_all(rows, cuts):
         assert np.all(np.abs(np.array(found) - np.quantile(rows, q, axis=0)) <= np.ptp(rows, axis=0) / 2**15 + 1e-14 * largest)
 
 
-@settings(deadline=None)
 @given(rows=ROWS, cuts=st.lists(st.integers(0, 60), max_size=4), seed=st.integers(0, 99))
 def test_order_and_grouping_of_parts_leave_quantiles_alone(rows, cuts, seed):
     shuffled = np.random.default_rng(seed).permutation(rows)
@@ -139,7 +138,7 @@ def test_a_dimension_that_is_nearly_always_zero_has_quantiles_of_exactly_zero():
     assert result.q01 == result.q99 == (0.0,)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows=ROWS)
 def test_survives_a_file_to_the_bit(rows):
     a = of(rows)

@@ -18,7 +18,7 @@ def read_all(data: bytes, **kwargs):
     return list(reader), reader
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(payloads=PAYLOADS)
 def test_payloads_come_back_with_their_place_and_the_files_checksum(payloads):
     data = b"".join(map(encode_record, payloads))
@@ -29,7 +29,7 @@ def test_payloads_come_back_with_their_place_and_the_files_checksum(payloads):
     assert reader.crc32c == file_crc32c(io.BytesIO(data))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(payloads=PAYLOADS.filter(bool), data=st.data())
 def test_any_changed_byte_is_found(payloads, data):
     whole = bytearray(b"".join(map(encode_record, payloads)))
@@ -39,7 +39,7 @@ def test_any_changed_byte_is_found(payloads, data):
         read_all(bytes(whole))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(payloads=PAYLOADS.filter(bool), data=st.data())
 def test_a_cut_file_is_found_unless_it_ends_with_a_record(payloads, data):
     records = list(map(encode_record, payloads))
@@ -50,7 +50,7 @@ def test_a_cut_file_is_found_unless_it_ends_with_a_record(payloads, data):
         read_all(whole[:cut])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(payloads=PAYLOADS, tail=st.integers(0, 11))
 def test_records_are_counted_by_their_headers_and_a_tail_counts_as_one(payloads, tail):
     data = b"".join(map(encode_record, payloads))

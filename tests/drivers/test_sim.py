@@ -56,7 +56,7 @@ def test_a_users_robot_moves_as_the_arm_that_is_like_it(panda):
     panda.reset(task="reach", seed=3)
     np.testing.assert_array_equal(driver.read().proprio, panda.read().proprio)
     driver.close()
-    with pytest.raises(UserError, match=r"as 'my_robot' is, at 30 Hz; it simulates sim_panda"):
+    with pytest.raises(UserError, match=r"no model of 'my_robot': none of sim_panda.* at 30 Hz"):
         open_driver("sim", dataclasses.replace(mine, control_hz=30.0))
 
 

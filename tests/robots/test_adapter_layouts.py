@@ -78,7 +78,7 @@ def state_of(robot, position, rotation, opening):
 small = st.floats(-0.3, 0.3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(CONVENTIONS, st.tuples(*[small] * 6), st.floats(0, 1), st.integers(0, 10**6))
 def test_every_pose_convention_there_and_back(conventions, motion, gripper, seed):
     robot, rng = pose_robot(conventions), np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rtx.embodiment import Field
@@ -23,7 +23,6 @@ def field(unit, closed, opened):
 
 
 @pytest.mark.parametrize("unit", UNITS)
-@settings(deadline=None)
 @given(opening=st.floats(0, 1))
 def test_there_and_back(unit, opening):
     closed, opened = UNITS[unit]
@@ -47,7 +46,6 @@ def test_hysteresis_by_hand():
     assert hand.is_open
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=50))
 def test_the_gripper_changes_only_where_it_is_told_clearly(wanted):
     hand, before = Hysteresis(), 1.0

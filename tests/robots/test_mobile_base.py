@@ -20,13 +20,12 @@ OMNI = (velocity("base_vel", 2, "m/s"), velocity("base_turn_vel", 1, "deg/s"))
 ALOHA = (velocity("base_vel", 1, "m/s"), velocity("base_turn_vel", 1, "rad/s"))
 
 
-@settings(deadline=None)
 @given(POSES)
 def test_a_displacement_as_a_twist_and_back(pose):
     np.testing.assert_allclose(driven(twist_to(pose)), pose, atol=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(POSES)
 def test_an_arc_is_many_small_steps(twist):
     steps, here = 1000, np.zeros(3)
@@ -36,7 +35,6 @@ def test_an_arc_is_many_small_steps(twist):
 
 
 @pytest.mark.parametrize("fields", [base_delta(), OMNI])
-@settings(deadline=None)
 @given(pose=POSES)
 def test_there_and_back_in_each_form(fields, pose):
     command = command_for(fields, pose, 0.02)

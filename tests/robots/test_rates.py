@@ -77,7 +77,7 @@ def test_whenever_both_rates_have_a_moment_the_robot_is_at_the_same_place(space,
     np.testing.assert_allclose(common_fast[: len(common_slow)], common_slow[: len(common_fast)], atol=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 9), st.integers(1, 6), st.integers(0, 10**6), st.sampled_from(["linear", "cubic"]))
 @pytest.mark.parametrize("space", [ARM, BASE, TOOL, JOINTS, SPEEDS], ids=["arm", "base", "tool", "joints", "speeds"])
 def test_faster_and_back_is_what_it_was(space, times, count, seed, way):

@@ -71,7 +71,7 @@ def test_merges_by_hand() -> None:
         fit_merges(rows, num_tokens=2, scale=1.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 9), st.integers(1, 4), st.floats(0.4, 40.0), st.integers(0, 2**32 - 1))
 def test_any_chunk_comes_back_within_the_bound(chunk: int, dims: int, scale: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
