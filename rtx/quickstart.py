@@ -27,7 +27,7 @@ from rtx.reproduce.stages import Stages, claim
 
 if TYPE_CHECKING:
     from rtx.data.prepared import PreparedSet
-    from rtx.eval.evaluate import Evaluation
+    from rtx.eval.results import Evaluation
     from rtx.eval.rollout import Policy
     from rtx.train.config import TrainConfig
 

@@ -133,8 +133,8 @@ def _tab(address: str) -> str:
         return next(one["webSocketDebuggerUrl"] for one in json.load(answer) if one["type"] == "page")
 
 
-def check_page(path: Path, *, videos: int | None = None) -> None:
-    """It is small enough, nothing complains, nothing is fetched, and its videos play (`videos` of them, if given)."""
+def check_page(path: Path) -> list[float]:
+    """It is small enough, nothing complains and nothing is fetched. The time in seconds to which each of its videos played."""
     assert path.stat().st_size < MOST_BYTES
     with open_page(path) as page:
         assert page.evaluate("document.body.innerText.length") > 100
@@ -146,6 +146,5 @@ def check_page(path: Path, *, videos: int | None = None) -> None:
             assert page.problems == []
             pytest.skip("this Chromium was built without H.264: its videos were not played")
         times = page.play_videos()
-        assert all(time >= 0.2 for time in times)
-        assert videos is None or len(times) == videos
         assert page.problems == []
+        return times

@@ -47,7 +47,7 @@ def spelled_out(words: Sequence[str]) -> list[str]:
 
 
 def _eval(args: argparse.Namespace) -> None:
-    from rtx.eval.evaluate import evaluate_checkpoint
+    from rtx.eval.checkpoint import evaluate_checkpoint
     from rtx.robots import catalogue
 
     print(

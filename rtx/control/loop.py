@@ -50,10 +50,11 @@ class MonotonicClock:
 
 @dataclass(frozen=True, kw_only=True)
 class DriveReport:
-    """`stops`: why the guard stopped the robot, each time. `asked`, `unanswered` by reason, `unused` chunks by reason."""
+    """`ended`: why the drive did. `stops`: why the guard stopped the robot, each time. Both counts are by reason."""
 
     periods: int
     executed: int
+    ended: str
     stops: tuple[str, ...]
     unanswered: Mapping[str, int]
     unused: Mapping[str, int]
@@ -126,7 +127,7 @@ def drive(
     # Arming holds: a command at once would wait half a period in the guard, and all after it; the next hold is a period later.
     clock.sleep_until(clock.now_ns() + round(0.75 * period_ns))
     next_ns = start_ns = clock.now_ns()
-    status = robot.status()
+    status, ended = robot.status(), "its time was over"
     try:
         while seconds is None or clock.now_ns() - start_ns < seconds * 1e9:
             state = robot.read()
@@ -149,22 +150,24 @@ def drive(
             if status.mode == "stopped":
                 stops.append(status.reason)
                 if on_stopped is None or not on_stopped(status):
+                    ended = "the robot was stopped"
                     break
                 executor.reset()
                 asker.forget()
                 robot.arm()
                 next_ns = clock.now_ns()
             if obey_terminate and action is not None and _terminates(executor, action):
+                ended = "the policy said that the task is done"
                 break
             next_ns = max(next_ns + period_ns, clock.now_ns() - period_ns)  # a late period does not make the next ones hurry
             clock.sleep_until(next_ns)
     except KeyboardInterrupt:
-        pass  # a person's way to end it: the robot is stopped, and the report says what was
+        ended = "a person interrupted it"
     finally:
         robot.stop("the drive is over")
         log.close()
     return DriveReport(
-        periods=periods, executed=executed, stops=tuple(stops), unanswered=asker.counts, unused=executor.counts,
+        periods=periods, executed=executed, ended=ended, stops=tuple(stops), unanswered=asker.counts, unused=executor.counts,
         refusals=status.refusals, smoothness=trace.measured(),
     )  # fmt: skip
 
@@ -195,6 +198,7 @@ def report_text(report: DriveReport) -> str:
     """For a person."""
     s = report.smoothness
     lines = [
+        f"ended: {report.ended}",
         f"{report.periods} control periods, {report.executed} actions sent, {s.held:.0%} held",
         f"jerk {s.jerk_rms_m_s3:.2f} m/s^3 rms",
         f"actions {1e3 * s.staleness_p50_s:.0f} ms old (p99 {1e3 * s.staleness_p99_s:.0f} ms)",

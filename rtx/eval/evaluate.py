@@ -9,32 +9,23 @@ at whole rounds of episodes only, in their order, so that a kill or the number o
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from rtx.embodiment import Embodiment
 from rtx.errors import UserError, unknown_name
 from rtx.eval import rollout
 from rtx.eval.outcome import Ledger, Outcome
 from rtx.eval.play import STANDARD, Job, MakeEnvironment, Settings
-from rtx.eval.results import Evaluation, load_evaluation
-from rtx.eval.suite import Suite, episodes, find_suite
+from rtx.eval.results import Evaluation
+from rtx.eval.suite import Suite, episodes
 from rtx.eval.worker import environment_of
 from rtx.files import write_json
 from rtx.progress import bar
 
-if TYPE_CHECKING:
-    from rtx.serve.policy import Policy
-
 LOOK_EVERY = 4
 """Episodes of each cell between two looks at whether to stop: arms are built anew for each."""
 _MOST_FILMED = 12  # failures played again for their video
-
-__all__ = ["Evaluation", "evaluate", "evaluate_checkpoint", "load_evaluation"]
 
 
 def evaluate(
@@ -113,104 +104,6 @@ def _looks(suite: Suite, every: int) -> list[Suite]:
     """The suite with the first `every` episodes of each cell, with twice as many, and so on to all of them."""
     counts = [*range(every, suite.episodes_per_cell, every), suite.episodes_per_cell]
     return [replace(suite, episodes_per_cell=count) for count in counts]
-
-
-def evaluate_checkpoint(
-    checkpoint: Path,
-    out: Path,
-    *,
-    suite: str = "quick",
-    arms: Sequence[str] = (),
-    tasks: Sequence[str] = (),
-    splits: Sequence[str] = (),
-    episodes_per_cell: int | None = None,
-    num_workers: int = 2,
-    baselines: bool = True,
-    against: Path | None = None,
-    stop_early: bool = False,
-    language: bool = False,
-    questions: Path | None = None,
-    server: str | None = None,
-    robot: Embodiment | None = None,
-    settings: Settings = STANDARD,
-    make_environment: MakeEnvironment | None = None,
-) -> str:
-    """`rtx eval`: a checkpoint against random and untrained on a named suite; writes `out/report.html`, returns what to print.
-
-    `against`: another checkpoint in place of the baselines. `stop_early`: as in `evaluate`.
-    `language`: the same scenes with other words too (`rtx.eval.language`). `questions`: a JSONL, of which up to 500 are asked.
-    Without `arms` the suite is narrowed to those the checkpoint knows. With `server`, the URL of a policy server with the same
-    checkpoint, what is behind it plays too, on the same seeds, in place of the baselines. `robot`: a user's own, played alone,
-    on the simulated arm that is like it; the policy's robots that are no simulated arms find theirs by themselves.
-    """
-    from rtx.eval.baselines import RandomPolicy, untrained
-    from rtx.eval.extras import Extras
-    from rtx.eval.report import write_report
-    from rtx.eval.served import ServedPolicy, same_outcomes
-    from rtx.eval.stand_in import AsRobots, Renamed, players
-    from rtx.serve.auth import read_token
-    from rtx.serve.policy import load_policy
-
-    whole = find_suite(suite)
-    policy = load_policy(checkpoint)
-    in_sim = whole.environment == "sim"
-    playing, names, robots = players(policy.contract, robot) if in_sim else (tuple(policy.contract.embodiments), {}, {})
-    known = tuple(arm for arm in whole.arms if arm in playing)
-    if not known:
-        raise UserError(
-            f"{checkpoint} knows no arm of suite {suite!r} ({', '.join(whole.arms)}); it was trained on "
-            f"{', '.join(policy.contract.embodiments)}"
-        )
-    chosen = find_suite(suite, arms=arms or known, tasks=tasks, splits=splits, episodes_per_cell=episodes_per_cell)
-    policies: dict[str, rollout.Policy] = {"trained": policy}
-    other: Policy | None = None
-    with contextlib.ExitStack() as stack:
-        if server is not None:
-            served = ServedPolicy(server, contract=policy.contract, checkpoint=policy.fingerprint, token=read_token(None))
-            stack.callback(served.close)
-            policies = {"served": served} | policies
-        elif against is not None:
-            other = load_policy(against)
-            policies |= {"other": other}
-        elif baselines:
-            policies |= {"untrained": untrained(policy), "random": RandomPolicy(policy.contract)}
-        if names:
-            policies = {name: Renamed(one, names) for name, one in policies.items()}
-        if robots:
-            make_environment = AsRobots(make_environment or environment_of(chosen), robots)
-        evaluation = evaluate(
-            policies, chosen, out, num_workers=num_workers, stop_early=stop_early, settings=settings,
-            make_environment=make_environment,
-        )  # fmt: skip
-        extras = Extras()
-        if language:
-            extras.add_language(policies["trained"], evaluation, num_workers=num_workers, make_environment=make_environment)
-        if questions is not None:
-            extras.add_questions([policy, *([other] if other else [])], questions, out)
-    metrics = checkpoint / "metrics.jsonl"
-    report = write_report(
-        out / "report.html", evaluation=evaluation, training_metrics=metrics if metrics.exists() else None,
-        sections=extras.sections,
-    )  # fmt: skip
-    text = "\n".join([summary(evaluation, report), *extras.texts])
-    if evaluation.stopped_early:
-        text += f"\nStopped early: {evaluation.suite.episodes_per_cell} of {evaluation.planned} episodes of each cell."
-    if server is not None:
-        text += "\n" + same_outcomes(evaluation.select("served"), evaluation.select("trained"))
-    return text
-
-
-def summary(evaluation: Evaluation, report: Path) -> str:
-    """The table, one sentence per comparison, and where to look."""
-    from rich.console import Console
-
-    screen = io.StringIO()
-    Console(file=screen, width=60 + 28 * len(evaluation.policies)).print(evaluation.table())
-    lines = [f"{evaluation.main} solved {evaluation.rate(evaluation.main)}."]
-    for other in evaluation.others:
-        comparison = evaluation.compare(other)
-        lines.append(f"Against {other}: {comparison.verdict} ({comparison.reason}).")
-    return screen.getvalue() + "\n".join([*lines, f"Report: {report.resolve()}", f"Numbers: {evaluation.out / 'results.json'}"])
 
 
 def _check(policies: Mapping[str, rollout.Policy], suite: Suite, num_workers: int) -> None:

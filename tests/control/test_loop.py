@@ -62,7 +62,7 @@ def test_without_latency_nobody_holds(name):
     report, arm = driven(name, 0.0)
     assert (report.smoothness.held, report.stops) == (0.0, ())
     assert report.executed == arm.commands == 200
-    assert "200 control periods, 200 actions sent, 0% held" in report_text(report)
+    assert report_text(report).startswith("ended: its time was over\n200 control periods, 200 actions sent, 0% held")
 
 
 def test_prefetch_bridges_the_latency_that_receding_waits_out():
@@ -79,6 +79,7 @@ def test_a_policy_that_falls_silent_is_stopped_and_armed_again_only_when_somebod
     report, arm = driven("receding", lambda: next(delays))
     assert len(report.stops) == 1
     assert "no fresh action" in report.stops[0]
+    assert report.ended == "the robot was stopped"
     assert not arm.is_armed
     delays, said = iter([0.0] * 5 + [100.0] + [0.0] * 1000), []
     report, _ = driven("receding", lambda: next(delays), on_stopped=lambda status: said.append(status.reason) or True)
@@ -92,8 +93,23 @@ def test_terminate_ends_the_drive_if_it_is_to_be_obeyed():
         chunk.actions[:, 7] = 1.0
         return chunk
 
-    assert driven("receding", 0.0, answer=done, obey_terminate=True)[0].periods == 1
+    obeyed = driven("receding", 0.0, answer=done, obey_terminate=True)[0]
+    assert (obeyed.periods, obeyed.ended) == (1, "the policy said that the task is done")
     assert driven("receding", 0.0, answer=done, seconds=2.0)[0].periods == 10
+
+
+def test_a_person_may_interrupt_it_and_the_robot_is_stopped():
+    patience = iter(range(3))
+
+    def interrupted(state, committed, planned):
+        if next(patience) == 2:
+            raise KeyboardInterrupt
+        return noisy()(state, committed, planned)
+
+    report, arm = driven("receding", 0.0, answer=interrupted)
+    assert report.ended == "a person interrupted it"
+    assert 0 < report.executed == arm.commands
+    assert not arm.is_armed
 
 
 def test_what_was_measured_and_sent_is_written_down(tmp_path):

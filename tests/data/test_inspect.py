@@ -79,7 +79,7 @@ def test_the_page_is_whole_and_needs_nothing_from_outside(tmp_path: Path):
 
 
 def test_a_browser_opens_it_without_complaint(tmp_path: Path):
-    check_page(inspect(tiny_set(tmp_path / "s"), tmp_path / "page.html", num_episodes=2))
+    assert check_page(inspect(tiny_set(tmp_path / "s"), tmp_path / "page.html", num_episodes=2)) == []
 
 
 def test_text_from_the_data_is_escaped(tmp_path: Path):

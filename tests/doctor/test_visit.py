@@ -103,7 +103,7 @@ def test_page_and_text_say_the_same_and_need_nothing_else(tmp_path):
     assert f"found: camera order: {first.finding}" in said
     assert "change: exchange the two streams" in said
     (tmp_path / "page.html").write_text(page)
-    check_page(tmp_path / "page.html")
+    assert check_page(tmp_path / "page.html") == []
 
 
 def test_wrong_input_is_one_sentence(tmp_path, capsys):

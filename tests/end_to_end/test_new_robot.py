@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rtx.eval.evaluate import load_evaluation
+from rtx.eval.results import load_evaluation
 from rtx.files import read_json
 from tests.end_to_end.command import COMMAND, environment, rtx
 from tests.end_to_end.test_quickstart import needs_gl

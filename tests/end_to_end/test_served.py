@@ -14,8 +14,8 @@ import pytest
 from benchmarks.disconnects import measure
 from rtx.embodiment import CANONICAL
 from rtx.errors import UserError
-from rtx.eval.evaluate import evaluate_checkpoint, load_evaluation
-from rtx.eval.results import Evaluation
+from rtx.eval.checkpoint import evaluate_checkpoint
+from rtx.eval.results import Evaluation, load_evaluation
 from rtx.eval.served import ServedPolicy
 from rtx.robots.sim_arms import SIM_ARMS
 from rtx.serve.policy import Policy

@@ -69,11 +69,21 @@ def test_a_model_that_says_actions_as_words_has_no_head(rt1):
     need_head("head", "paligemma", {"action_head/out/kernel": 0})
 
 
-def test_rules_of_every_family_are_regular_expressions():
-    for family in PARTS:
-        for mode in MODES:
-            for rule in trained_by(mode, family).freeze:
-                re.compile(rule)
+@pytest.mark.parametrize("family", PARTS)
+def test_rules_of_every_family_tell_its_parts_apart(family):
+    paths = {name: f"{part.split('|')[0].rstrip('/')}/kernel" for name, part in vars(PARTS[family]).items() if part}
+    paths["rest"] = "between/kernel"
+
+    def trains(mode):
+        return {
+            name for name, path in paths.items() if not any(re.search(rule, path) for rule in trained_by(mode, family).freeze)
+        }
+
+    everything = set(paths)
+    small = everything - {"vision", "rest"}
+    assert {mode: trains(mode) for mode in MODES} == {
+        "full": everything, "new_head": everything, "frozen_vision": everything - {"vision"}, "lora": small, "head": small,
+    }  # fmt: skip
 
 
 def test_a_mode_that_there_is_not_is_refused():

@@ -70,7 +70,7 @@ def test_it_nests_is_closed_and_says_what_happened(page):
 
 
 def test_a_browser_opens_it_without_complaint(page, run):
-    check_page(run / "report.html")
+    assert check_page(run / "report.html") == []
 
 
 def test_resumes_and_events_stand_in_the_curves(page):

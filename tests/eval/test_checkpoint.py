@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from rtx.errors import UserError
-from rtx.eval.evaluate import evaluate_checkpoint, load_evaluation
+from rtx.eval.checkpoint import evaluate_checkpoint
+from rtx.eval.results import load_evaluation
 from tests import small_policy
 from tests.saved_policy import save_policy
 
