@@ -1,10 +1,10 @@
 """`rtx reproduce rtx-transfer`: what an arm gains from other arms' data (Open X-Embodiment, arXiv 2310.08864), small.
 
-    OUT/rlds/many/<arm>               demonstrations of three arms that have many                   (record_sim)
-    OUT/rlds/few-<seed>/<arm>         of three arms that have few, drawn anew for each seed
+    OUT/rlds/many/<arm>               demonstrations of the arms that have many                     (record_sim)
+    OUT/rlds/few-<seed>/<arm>         of the arms that have few, drawn anew for each seed
     OUT/rlds/new-<n>-<seed>/<arm>     n demonstrations of an arm that the mixture never holds, likewise
     OUT/prepared/...                  the same, as the trainer reads them                           (prepare)
-    OUT/runs/<seed>/mixture           one policy on all six arms, equal shares
+    OUT/runs/<seed>/mixture           one policy on all these arms, equal shares
     OUT/runs/<seed>/<arm>             a policy of its own for each arm, on the same demonstrations of it
     OUT/runs/<seed>/tuned-<n>         the mixture's policy, fine-tuned on n demonstrations of the new arm
     OUT/runs/<seed>/scratch-<n>       the same steps on the same demonstrations, from fresh parameters
@@ -20,10 +20,9 @@ samples of each arm, would leave the policies of one arm with a fraction of the 
 A mixture of 900 demonstrations is about the least from which this network learns to find what is named (the quickstart's: 75 %
 solved); with 350 it only learns them by heart.
 
-Time of `default` on two idle cores: (1 + 6) x 2400 + 4 x 400 steps a seed at 40 ms are 12 minutes, 37 for three seeds, starts
-and compilation of 33 trainings 5; 2400 episodes at 0.5 to 1 s 20 to 40; 2500 demonstrations at 0.12 s in 10 sittings 7.
-`short`: two and two arms, (1 + 4) x 1200 + 4 x 400 steps a seed (15 minutes for three), 27 trainings (4), 860 episodes (8 to
-14), 1300 demonstrations (4). Every stage carries on from what an interrupted call left.
+Time of `default` on two idle cores: (1 + 4) x 1300 + 4 x 400 steps a seed at 140 ms are 57 minutes for three seeds, starts
+and compilation of 27 trainings 5; 1440 episodes at 0.5 to 1 s 12 to 24; 1340 demonstrations 4. `short`: half the steps (28
+minutes), 860 episodes (8 to 14). Every stage carries on from what an interrupted call left.
 """
 
 from __future__ import annotations
@@ -44,8 +43,8 @@ if TYPE_CHECKING:
     from rtx.train.config import TrainConfig
 
 NAME = "rtx-transfer"
-FEW = ("sim_panda", "sim_ur5e", "sim_kinova3")
-MANY = ("sim_sawyer", "sim_iiwa", "sim_jaco")
+FEW = ("sim_panda", "sim_ur5e")
+MANY = ("sim_sawyer", "sim_iiwa")
 NEW = "sim_vx300s"
 TASKS = ("reach", "lift")
 MIXTURE = "mixture"
@@ -85,12 +84,11 @@ PRESETS: Mapping[str, Preset] = {
     "smoke": Preset(
         seeds=2, few=2, many=3, new=(2,), steps=4, new_steps=4, episodes=1, few_arms=FEW[:1], many_arms=MANY[:1], batch_size=8,
     ),
-    "short": Preset(
-        seeds=3, few=60, many=400, new=(10, 50), steps=1200, new_steps=400, episodes=12, few_arms=FEW[:2], many_arms=MANY[:2],
-    ),
-    "default": Preset(seeds=3, few=60, many=600, new=(10, 50), steps=2400, new_steps=400, episodes=25),
+    "short": Preset(seeds=3, few=60, many=400, new=(10, 50), steps=650, new_steps=200, episodes=12),
+    "default": Preset(seeds=3, few=60, many=400, new=(10, 50), steps=1300, new_steps=400, episodes=20),
     "long": Preset(
-        seeds=5, few=60, many=2000, new=(10, 50, 200), steps=40_000, new_steps=4000, episodes=100, batch_size=128,
+        seeds=5, few=60, many=2000, new=(10, 50, 200), steps=40_000, new_steps=4000, episodes=100,
+        few_arms=(*FEW, "sim_kinova3"), many_arms=(*MANY, "sim_jaco"), batch_size=128,
     ),
 }  # fmt: skip
 
