@@ -23,7 +23,6 @@ def main() -> int:
     record = verbs.add_parser("record", help="the expert's successful episodes as an RLDS data set")
     for verb in (again, record):
         verb.add_argument("suite")
-        verb.add_argument("--arm", default="", help="default: the suite's first")
         verb.add_argument("--tasks", default="", help="comma separated (default: all)")
         verb.add_argument("--episodes", type=int, default=10, help="of each task (default: %(default)s)")
     again.set_defaults(run=_replay)
@@ -32,7 +31,6 @@ def main() -> int:
     axes = verbs.add_parser("probe", help="one axis after the other: does the arm go where it is told?")
     axes.add_argument("suite")
     axes.add_argument("task")
-    axes.add_argument("--arm", default="", help="default: the suite's first")
     axes.set_defaults(run=_probe)
     args = parser.parse_args()
     try:
@@ -62,7 +60,7 @@ def _replay(args: argparse.Namespace) -> None:
     won: dict[str, collections.Counter[bool]] = collections.defaultdict(collections.Counter)
     count: collections.Counter[str] = collections.Counter()
     refused = 0
-    for done in replay(suite, arm=args.arm, tasks=_tasks(args), episodes=args.episodes):
+    for done in replay(suite, tasks=_tasks(args), episodes=args.episodes):
         won[done.task][done.through_rtx] += done.played.success
         count[done.task] += not done.through_rtx
         refused += done.played.refusals if done.through_rtx else 0
@@ -76,7 +74,7 @@ def _replay(args: argparse.Namespace) -> None:
 
 
 def _probe(args: argparse.Namespace) -> None:
-    for seen in probe(find_public(args.suite), args.task, arm=args.arm):
+    for seen in probe(find_public(args.suite), args.task):
         if seen.axis == "gripper":
             print(f"gripper   told to close: opening {seen.asked:.2f} -> {seen.along:.2f}")
         else:
@@ -86,7 +84,7 @@ def _probe(args: argparse.Namespace) -> None:
 def _record(args: argparse.Namespace) -> None:
     from rtx.eval.public.record import record_public
 
-    path = record_public(find_public(args.suite), args.out, arm=args.arm, tasks=_tasks(args), episodes=args.episodes)
+    path = record_public(find_public(args.suite), args.out, tasks=_tasks(args), episodes=args.episodes)
     print(path)
 
 

@@ -9,14 +9,14 @@ the targets sent in the suite's scene.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rtx.errors import UserError
 from rtx.eval.public.aloha_script import handover
+from rtx.eval.public.environment import Expert
 from rtx.eval.public.in_process import InProcess
-from rtx.eval.public.suite import Expert, PublicSuite
+from rtx.eval.public.suite import PublicSuite
 from rtx.robots.public_arms import GYM_ALOHA
 
 if TYPE_CHECKING:
@@ -29,36 +29,27 @@ TASKS = {
 _CLASSES = {"transfer_cube": "TransferCube", "insertion": "Insertion"}
 _DONE = 4  # the suite's highest reward
 SUITE = PublicSuite(
-    name="gym-aloha", title="gym-aloha: two ViperX arms", arms=("gym_aloha",), tasks=TASKS, max_steps=400,
-    control_hz=GYM_ALOHA.control_hz, environment="rtx.eval.public.aloha:GymAloha",
-    install="pip install 'rtx-robotics[aloha]'", expert="a script of ours, in the package's end-effector scene",
-    expert_tasks=("transfer_cube",),
+    name="gym-aloha", title="gym-aloha: two ViperX arms", arm="gym_aloha", robot=GYM_ALOHA, tasks=TASKS,
+    max_steps=400, environment="rtx.eval.public.aloha:GymAloha", install="pip install 'rtx-robotics[aloha]'",
+    expert="a script of ours, in the package's end-effector scene", expert_tasks=("transfer_cube",),
 )  # fmt: skip
 
 
 class GymAloha(InProcess):
-    """Raises UserError where the package is missing."""
+    cameras: ClassVar = {"primary": "top"}
 
-    suite, robot, cameras = SUITE, GYM_ALOHA, {"primary": "top"}
+    def _import_suite(self) -> None:
+        import dm_control.mujoco
+        from gym_aloha import constants, utils
+        from gym_aloha.tasks import sim
 
-    def __init__(self, arm: str) -> None:
-        del arm  # there is one
-        super().__init__()
-        try:
-            import dm_control.mujoco
-            from gym_aloha import constants, utils
-            from gym_aloha.tasks import sim
-        except ImportError as error:
-            raise SUITE.missing(error) from error
         self._mujoco, self._sim = dm_control.mujoco, sim
         self._constants, self._utils = constants, utils
         self._physics: Any = None
         self._rules: Any = None
         self._start = np.zeros(0)
 
-    def expert(self) -> Expert:
-        if self._task not in SUITE.expert_tasks:
-            raise UserError(f"suite 'gym-aloha' has a script for {', '.join(SUITE.expert_tasks)} only, not for {self._task}")
+    def _expert(self) -> Expert:
         plan = iter(self._joint_plan())
         last = self._proprio()
 

@@ -12,47 +12,45 @@ import numpy as np
 from jaxtyping import Float
 
 Vector = Float[np.ndarray, " 3"]
+Pose = tuple[Vector, Float[np.ndarray, "3 3"]]
+"""Position m and rotation in the base frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """Where things are: m, base frame. `goal`: where the cube's middle is wanted; `below`: the cube it is wanted on."""
+    """Where things are. Fingers close along y of `hand`. `goal`: where the cube's middle is wanted; `below`: that of the cube
+    it is wanted on; both m, base frame."""
 
-    hand: Vector
-    hand_rotation: Float[np.ndarray, "3 3"]  # fingers close along y
-    cube: Vector
-    cube_rotation: Float[np.ndarray, "3 3"]
+    hand: Pose
+    cube: Pose
     goal: Vector | None = None
     below: Vector | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Move:
-    """Metres and a turn about the vertical (rad), base frame, in one step."""
-
-    step: Vector
-    turn: float
-    closed: bool
-
-
 class CubeExpert:
-    """`max_step_m`, `max_turn_rad`: of one step; the hand is asked for `gain` times what is missing."""
+    """Says native actions `[7]`: metres, axis-angle (rad) in the base frame, gripper (`closed`, or minus that for open).
+
+    `max_step_m`, `max_turn_rad`: of one step; the hand is asked for `gain` times what is missing.
+    """
 
     _ABOVE_M, _LIFT_M, _NEAR_M, _CLOSE_STEPS = 0.08, 0.15, 0.012, 8
     _ON_TOP_M = 0.047  # between the middles of two cubes, with a little air
 
-    def __init__(self, look: Callable[[], Sight], *, max_step_m: float, max_turn_rad: float, gain: float) -> None:
+    def __init__(
+        self, look: Callable[[], Sight], *, closed: float, max_step_m: float, max_turn_rad: float, gain: float
+    ) -> None:
         self._look, self._max_step_m, self._max_turn_rad, self._gain = look, max_step_m, max_turn_rad, gain
-        self._closing, self._released = 0, False
+        self._closed, self._closing, self._released = closed, 0, False
 
-    def __call__(self) -> Move:
+    def __call__(self) -> Float[np.ndarray, " 7"]:
         seen = self._look()
+        (hand, hand_rotation), (cube, cube_rotation) = seen.hand, seen.cube
         if self._released:
             return self._move(_up(0.1), closed=False)
         if self._closing >= self._CLOSE_STEPS:
             return self._carry(seen)
-        to_cube = seen.cube - seen.hand
-        turn = _to_nearest_face(seen.hand_rotation, seen.cube_rotation)
+        to_cube = cube - hand
+        turn = _to_nearest_face(hand_rotation, cube_rotation)
         if np.linalg.norm(to_cube) < self._NEAR_M:
             self._closing += 1
             return self._move(to_cube, closed=True)
@@ -61,14 +59,15 @@ class CubeExpert:
             to_cube = to_cube + _up(self._ABOVE_M)
         return self._move(to_cube, turn, closed=False)
 
-    def _carry(self, seen: Sight) -> Move:
+    def _carry(self, seen: Sight) -> np.ndarray:
+        cube, _ = seen.cube
         if seen.goal is not None:
-            return self._move(seen.goal - seen.cube, closed=True)
+            return self._move(seen.goal - cube, closed=True)
         if seen.below is None:
             return self._move(_up(self._LIFT_M), closed=True)
-        missing = seen.below + _up(self._ON_TOP_M) - seen.cube
+        missing = seen.below + _up(self._ON_TOP_M) - cube
         if float(np.linalg.norm(missing[:2])) > 0.01:
-            height = seen.below[2] + self._ABOVE_M + 0.02 - seen.cube[2]
+            height = seen.below[2] + self._ABOVE_M + 0.02 - cube[2]
             across = missing[:2] if height < 0.04 else np.zeros(2)
             return self._move(np.array([*across, height]), closed=True)
         if missing[2] > -0.004:
@@ -76,10 +75,10 @@ class CubeExpert:
             return self._move(np.zeros(3), closed=False)
         return self._move(missing, closed=True)
 
-    def _move(self, step: np.ndarray, turn: float = 0.0, *, closed: bool) -> Move:
+    def _move(self, step: np.ndarray, turn: float = 0.0, *, closed: bool) -> np.ndarray:
         step = np.clip(self._gain * step, -self._max_step_m, self._max_step_m)
         turn = float(np.clip(self._gain * turn, -self._max_turn_rad, self._max_turn_rad))
-        return Move(step=step, turn=turn, closed=closed)
+        return np.array([*step, 0.0, 0.0, turn, self._closed if closed else -self._closed])
 
 
 def _up(metres: float) -> np.ndarray:

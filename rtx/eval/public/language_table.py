@@ -18,12 +18,13 @@ _HEIGHT_M = 0.145  # of the cylinder's holder: the suite's EFFECTOR_HEIGHT
 _DOWN_XYZW = (0.0, 1.0, 0.0, 0.0)  # half a turn about y: its EFFECTOR_DOWN_ROTATION
 
 SUITE = PublicSuite(
-    name="language-table", title="Language-Table, the simulated board with eight blocks", arms=("language_table",),
+    name="language-table", title="Language-Table, the simulated board with eight blocks", arm="language_table",
+    robot=LANGUAGE_TABLE_ARM,
     tasks={
         "block2block": "", "block2absolutelocation": "", "block2block_relative_location": "", "block2relativelocation": "",
         "separate_blocks": "",
     },
-    max_steps=200, control_hz=LANGUAGE_TABLE_ARM.control_hz, environment="rtx.eval.public.language_table:LanguageTable",
+    max_steps=200, environment="rtx.eval.public.language_table:LanguageTable",
     install=(
         "into a Python 3.11 of its own: pip install pybullet gym==0.23.1 numpy scipy opencv-python matplotlib imageio absl-py "
         "tensorflow-cpu msgpack, and the repository as github.com/google-research/language-table says; then set "
@@ -36,7 +37,7 @@ SUITE = PublicSuite(
 class LanguageTable(Foreign):
     """The suite's environment; the arm has the name of the real data set, so that its checkpoints can be evaluated."""
 
-    suite, host, robot = SUITE, "language_table", LANGUAGE_TABLE_ARM
+    host = "language_table"
 
     def raw_action(self, native: np.ndarray) -> np.ndarray:
         return np.clip(native[:2], -0.1, 0.1)

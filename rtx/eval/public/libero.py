@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from rtx.eval.public.foreign import Foreign, State
-from rtx.eval.public.robosuite_tasks import OPEN_M, SCALE
+from rtx.eval.public.panda import SCALE, opening
 from rtx.eval.public.suite import PublicSuite
 from rtx.robots.public_arms import LIBERO_PANDA
 
@@ -21,8 +21,8 @@ _STEPS = {"libero_spatial": 220, "libero_object": 280, "libero_goal": 300, "libe
 _COUNT = {name: 90 if name == "libero_90" else 10 for name in _STEPS}
 TASKS = {f"{name}-{number}": "" for name, count in _COUNT.items() for number in range(count)}
 SUITE = PublicSuite(
-    name="libero", title="LIBERO: spatial, object, goal, 10 (and 90 when asked for)", arms=("libero_panda",), tasks=TASKS,
-    max_steps=520, task_steps={task: _STEPS[task.rpartition("-")[0]] for task in TASKS}, control_hz=LIBERO_PANDA.control_hz,
+    name="libero", title="LIBERO: spatial, object, goal, 10 (and 90 when asked for)", arm="libero_panda", robot=LIBERO_PANDA,
+    tasks=TASKS, max_steps=520, task_steps={task: _STEPS[task.rpartition("-")[0]] for task in TASKS},
     environment="rtx.eval.public.libero:Libero",
     install=(
         "into a Python of its own: pip install hf-libero==0.1.4 msgpack (its meshes are fetched from the Hugging Face hub when "
@@ -33,7 +33,7 @@ SUITE = PublicSuite(
 
 
 class Libero(Foreign):
-    suite, host, robot = SUITE, "libero", LIBERO_PANDA
+    host = "libero"
 
     def raw_action(self, native: np.ndarray) -> np.ndarray:
         return np.clip(native / SCALE, -1, 1)
@@ -43,5 +43,4 @@ class Libero(Foreign):
 
     def proprio(self, state: State) -> np.ndarray:
         """`hand`: position m and quaternion xyzw; `fingers`: joints `[2]` of both, m."""
-        opening = np.clip(np.abs(state["fingers"]).sum() / OPEN_M, 0.0, 1.0)
-        return np.array([*state["hand"], opening])
+        return np.array([*state["hand"], opening(state["fingers"])])

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from rtx.errors import UserError
-from rtx.eval.public.cubes import CubeExpert, Sight
+from rtx.eval.public.cubes import CubeExpert, Pose, Sight
+from rtx.eval.public.environment import Expert
 from rtx.eval.public.foreign import Foreign, State
-from rtx.eval.public.suite import Expert, PublicSuite
+from rtx.eval.public.panda import opening
+from rtx.eval.public.suite import PublicSuite
 from rtx.robots import rotations
 from rtx.robots.public_arms import MANISKILL_PANDA
 
 _METRES, _RADIANS = 0.1, -0.1
-_OPEN_M = 0.08  # between the fingers of the Panda's hand
 TASKS = {
     "PickCube-v1": "pick up the red cube and hold it at the goal",
     "StackCube-v1": "stack the red cube on the green cube",
@@ -33,8 +33,8 @@ TASKS = {
     "PlugCharger-v1": "plug the charger into the receptacle",
 }
 SUITE = PublicSuite(
-    name="maniskill", title="ManiSkill 3, table-top tasks of a Panda", arms=("maniskill_panda",), tasks=TASKS, max_steps=100,
-    control_hz=MANISKILL_PANDA.control_hz, environment="rtx.eval.public.maniskill:ManiSkill",
+    name="maniskill", title="ManiSkill 3, table-top tasks of a Panda", arm="maniskill_panda", robot=MANISKILL_PANDA,
+    tasks=TASKS, max_steps=100, environment="rtx.eval.public.maniskill:ManiSkill",
     install=(
         "into a Python 3.11 of its own: pip install mani_skill==3.0.1 torch msgpack; then set RTX_MANISKILL_PYTHON to that "
         "python. It draws through Vulkan: a driver of a GPU, or Mesa's lavapipe from 25.0 on (docs/public_suites.md)"
@@ -45,38 +45,30 @@ SUITE = PublicSuite(
 
 
 class ManiSkill(Foreign):
-    suite, host, robot = SUITE, "maniskill", MANISKILL_PANDA
+    host = "maniskill"
 
     def raw_action(self, native: np.ndarray) -> np.ndarray:
         # Upper-case: intrinsic, R = Rx Ry Rz, as the suite has it.
         euler = Rotation.from_rotvec(native[3:6]).as_euler("XYZ")
         return np.array([*np.clip(native[:3] / _METRES, -1, 1), *(euler / _RADIANS), np.clip(native[6], -1, 1)])
 
+    def native_action(self, raw: np.ndarray) -> np.ndarray:
+        turn = Rotation.from_euler("XYZ", raw[3:6] * _RADIANS).as_rotvec()
+        return np.array([*(raw[:3] * _METRES), *turn, raw[6]])
+
     def proprio(self, state: State) -> np.ndarray:
         """`hand`: position and quaternion wxyz in the frame of the robot's base."""
-        opening = np.clip(state["fingers"].sum() / _OPEN_M, 0.0, 1.0)
-        return np.array([*state["hand"][:3], *rotations.convert(state["hand"][3:], "quat_wxyz", "quat_xyzw"), opening])
+        turn = rotations.convert(state["hand"][3:], "quat_wxyz", "quat_xyzw")
+        return np.array([*state["hand"][:3], *turn, opening(state["fingers"])])
 
-    def expert(self) -> Expert:
-        if self._task not in SUITE.expert_tasks:
-            raise UserError(f"suite 'maniskill' has a script for {', '.join(SUITE.expert_tasks)} only, not for {self._task}")
-        script = CubeExpert(self._sight, max_step_m=0.06, max_turn_rad=0.09, gain=1.0)
-
-        def act() -> np.ndarray:
-            move = script()
-            return np.array([*move.step, 0.0, 0.0, move.turn, -1.0 if move.closed else 1.0])
-
-        return act
+    def _expert(self) -> Expert:
+        return CubeExpert(self._sight, closed=-1.0, max_step_m=0.06, max_turn_rad=0.09, gain=1.0)
 
     def _sight(self) -> Sight:
         state: dict[str, Any] = self._now["state"]
-        hand, hand_rotation = _pose(state["hand"])
-        cube, cube_rotation = _pose(state["cube"])
         below = _pose(state["below"])[0] if "below" in state else None
-        return Sight(
-            hand=hand, hand_rotation=hand_rotation, cube=cube, cube_rotation=cube_rotation, goal=state.get("goal"), below=below
-        )
+        return Sight(hand=_pose(state["hand"]), cube=_pose(state["cube"]), goal=state.get("goal"), below=below)
 
 
-def _pose(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pose(numbers: np.ndarray) -> Pose:
     return np.asarray(numbers[:3], np.float64), rotations.to_matrix(np.asarray(numbers[3:], np.float64), "quat_wxyz")

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from rtx.eval.public.environment import Expert
 from rtx.eval.public.in_process import InProcess
-from rtx.eval.public.suite import Expert, PublicSuite
+from rtx.eval.public.suite import PublicSuite
 from rtx.robots.public_arms import METAWORLD_SAWYER
 
 if TYPE_CHECKING:
     from rtx.eval.public.view import View
 
-_CAMERAS = {"primary": "corner4", "wrist": "gripperPOV"}
 _OPEN_M = 0.1  # between the claws, as the suite's own observation has it
 
 TASKS = {
@@ -84,32 +84,26 @@ MT10 = (
 )  # fmt: skip
 
 SUITE = PublicSuite(
-    name="metaworld", title="Meta-World (50 tasks; by default those of MT10)", arms=("metaworld_sawyer",), tasks=TASKS,
-    max_steps=500, control_hz=METAWORLD_SAWYER.control_hz, environment="rtx.eval.public.metaworld:MetaWorld",
+    name="metaworld", title="Meta-World (50 tasks; by default those of MT10)", arm="metaworld_sawyer", robot=METAWORLD_SAWYER,
+    tasks=TASKS, max_steps=500, environment="rtx.eval.public.metaworld:MetaWorld",
     install="pip install 'rtx-robotics[metaworld]'", expert="the package's scripted policies, one for each task",
     default_tasks=MT10,
 )  # fmt: skip
 
 
 class MetaWorld(InProcess):
-    """Raises UserError where the package is missing."""
+    cameras: ClassVar = {"primary": "corner4", "wrist": "gripperPOV"}
 
-    suite, robot, cameras = SUITE, METAWORLD_SAWYER, _CAMERAS
+    def _import_suite(self) -> None:
+        from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
+        from metaworld.policies import ENV_POLICY_MAP
 
-    def __init__(self, arm: str) -> None:
-        del arm  # there is one
-        super().__init__()
-        try:
-            from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
-            from metaworld.policies import ENV_POLICY_MAP
-        except ImportError as error:
-            raise SUITE.missing(error) from error
         self._classes: Mapping[str, Any] = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
         self._experts: Mapping[str, Any] = ENV_POLICY_MAP
         self._env: Any = None
         self._observation = np.zeros(39)
 
-    def expert(self) -> Expert:
+    def _expert(self) -> Expert:
         policy = self._experts[self._task]()
 
         def act() -> np.ndarray:

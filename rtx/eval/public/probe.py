@@ -15,8 +15,9 @@ import numpy as np
 from rtx.embodiment import CANONICAL_PROPRIO, field_slices
 from rtx.errors import UserError
 from rtx.eval.play import Frame, Pilot
+from rtx.eval.public.environment import PublicEnvironment, build
 from rtx.eval.public.replay import chunk_of, layout_of
-from rtx.eval.public.suite import PublicEnvironment, PublicSuite
+from rtx.eval.public.suite import PublicSuite
 from rtx.eval.seeds import seed_for
 from rtx.robots import rotations
 
@@ -37,13 +38,12 @@ class Probed:
     aside: float
 
 
-def probe(suite: PublicSuite, task: str, *, arm: str = "") -> Iterator[Probed]:
+def probe(suite: PublicSuite, task: str) -> Iterator[Probed]:
     """Raises UserError for an arm that is not commanded in poses."""
-    arm = arm or suite.arms[0]
-    env = suite.build(arm)
-    seed = seed_for("probe", suite.name, arm, task)
+    env = build(suite)
+    seed = seed_for("probe", suite.name, suite.arm, task)
     try:
-        layout = layout_of(env.embodiment, arm)
+        layout = layout_of(suite)
         at = layout.action.slices
         if "delta_pos" not in at:
             raise UserError(f"suite {suite.name!r} commands {', '.join(at)}: there are no axes to probe")
@@ -51,32 +51,32 @@ def probe(suite: PublicSuite, task: str, *, arm: str = "") -> Iterator[Probed]:
             name, unit = ("delta_pos", _STEP_M) if axis < 3 else ("delta_rot", _STEP_RAD)
             place = at[name].start + axis % 3
             if layout.action_mask[place]:
-                yield _along(env, arm, task, seed, place, unit, axis)
+                yield _along(env, task, seed, place, unit, axis)
         if layout.action_mask[at["gripper"].start]:
-            yield _closing(env, arm, task, seed)
+            yield _closing(env, task, seed)
     finally:
         env.close()
 
 
-def _along(env: PublicEnvironment, arm: str, task: str, seed: int, place: int, unit: float, axis: int) -> Probed:
-    before, after = _driven(env, arm, task, seed, {place: unit})
+def _along(env: PublicEnvironment, task: str, seed: int, place: int, unit: float, axis: int) -> Probed:
+    before, after = _driven(env, task, seed, {place: unit})
     moved = after[:3] - before[:3] if axis < 3 else _turned(before, after)
     along = float(moved[axis % 3])
     name = ("x", "y", "z", "about x", "about y", "about z")[axis]
     return Probed(axis=name, asked=STEPS * unit, along=along, aside=float(np.linalg.norm(np.delete(moved, axis % 3))))
 
 
-def _closing(env: PublicEnvironment, arm: str, task: str, seed: int) -> Probed:
-    before, after = _driven(env, arm, task, seed, {}, opening=0.0)
+def _closing(env: PublicEnvironment, task: str, seed: int) -> Probed:
+    before, after = _driven(env, task, seed, {}, opening=0.0)
     return Probed(axis="gripper", asked=float(before[-1]), along=float(after[-1]), aside=0.0)
 
 
 def _driven(
-    env: PublicEnvironment, arm: str, task: str, seed: int, moves: dict[int, float], *, opening: float = 1.0
+    env: PublicEnvironment, task: str, seed: int, moves: dict[int, float], *, opening: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Canonical proprio before and after."""
     frame: Frame = env.reset(task=task, seed=seed, render=False)
-    pilot = Pilot(env, frame, safety=True, layout=layout_of(env.embodiment, arm))
+    pilot = Pilot(env, frame, safety=True, layout=layout_of(env.suite))
     action = np.zeros(pilot.adapter.layout.action.width, np.float32)
     action[pilot.adapter.layout.action.slices["gripper"]] = opening
     for place, value in moves.items():

@@ -22,8 +22,9 @@ from rtx.data.write import ImageFeature, TensorFeature
 from rtx.embodiment import Embodiment
 from rtx.errors import UserError, WorldError
 from rtx.eval.play import Frame
+from rtx.eval.public.environment import PublicEnvironment, build
 from rtx.eval.public.replay import play_expert
-from rtx.eval.public.suite import PublicEnvironment, PublicSuite
+from rtx.eval.public.suite import PublicSuite
 from rtx.eval.seeds import seed_for
 from rtx.images import encode_jpeg
 from rtx.robots.public_arms import PUBLIC_ARMS
@@ -31,14 +32,12 @@ from rtx.robots.public_arms import PUBLIC_ARMS
 _QUALITY, _MAX_ATTEMPTS, _VAL_SHARE = 95, 20, 0.1
 
 
-def record_public(
-    suite: PublicSuite, out: Path, *, arm: str = "", tasks: Sequence[str] = (), episodes: int = 10, seed: int = 0
-) -> Path:
+def record_public(suite: PublicSuite, out: Path, *, tasks: Sequence[str] = (), episodes: int = 10, seed: int = 0) -> Path:
     """Writes `episodes` successful demonstrations of each task as `out/<arm>/1.0.0`, a tenth of them (at least one) held out.
 
     Raises UserError where the suite has no expert or the arm is a real data set's, WorldError where the expert fails too often.
     """
-    arm, tasks = arm or suite.arms[0], tuple(tasks) or suite.replayable()
+    arm, tasks = suite.arm, tuple(tasks) or suite.replayable()
     if arm not in PUBLIC_ARMS:
         raise UserError(f"demonstrations of {arm!r} are those of the real data set of this name; record another suite")
     if episodes * len(tasks) < 2:
@@ -47,7 +46,7 @@ def record_public(
     num_val = max(1, round(_VAL_SHARE * len(jobs)))
     numbers = tuple(range(len(jobs)))
     robot, _ = PUBLIC_ARMS[arm]
-    recorder = _Recorder(suite, arm, jobs, seed)
+    recorder = _Recorder(suite, jobs, seed)
     foreign = Foreign(
         name=arm, root=out, source=f"the expert of {suite.title}", identity=json.dumps([suite.name, tasks, episodes, seed]),
         paths={
@@ -66,16 +65,16 @@ def record_public(
 class _Recorder:
     """Plays demonstrations when they are asked for, in the one thread that asks."""
 
-    def __init__(self, suite: PublicSuite, arm: str, jobs: Sequence[tuple[str, int]], seed: int) -> None:
-        self._suite, self._arm, self._jobs, self._seed = suite, arm, jobs, seed
+    def __init__(self, suite: PublicSuite, jobs: Sequence[tuple[str, int]], seed: int) -> None:
+        self._suite, self._jobs, self._seed = suite, jobs, seed
         self._env: PublicEnvironment | None = None
 
     def read(self, number: int) -> Recording:
         if self._env is None:
-            self._env = self._suite.build(self._arm)
+            self._env = build(self._suite)
         task, index = self._jobs[number]
         for attempt in range(_MAX_ATTEMPTS):
-            seed = seed_for("record", self._suite.name, self._arm, task, index, self._seed, attempt)
+            seed = seed_for("record", self._suite.name, self._suite.arm, task, index, self._seed, attempt)
             if (recording := self._recorded(self._env, task, seed)) is not None:
                 return recording
         raise WorldError(f"suite {self._suite.name!r}: the expert failed {_MAX_ATTEMPTS} times in a row at {task}")
@@ -92,7 +91,7 @@ class _Recorder:
             frames.append(frame)
             actions.append(native)
 
-        if not play_expert(env, self._suite, self._arm, task, seed, through_rtx=False, on_step=keep).success:
+        if not play_expert(env, task, seed, through_rtx=False, on_step=keep).success:
             return None
         roles = env.embodiment.roles
         return Recording(

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from rtx.errors import unknown_name
 from rtx.eval.public import aloha, language_table, libero, maniskill, metaworld, robosuite_tasks, simpler
-from rtx.eval.public.suite import PublicEnvironment, PublicSuite
+from rtx.eval.public.environment import PublicEnvironment, build
+from rtx.eval.public.suite import PublicSuite
 
 PUBLIC_SUITES: Mapping[str, PublicSuite] = {
     suite.name: suite
@@ -32,7 +33,9 @@ def find_public(name: str) -> PublicSuite:
 
 
 def public_environment(name: str, arm: str) -> PublicEnvironment:
-    return find_public(name).build(arm)
+    suite = find_public(name)
+    assert arm == suite.arm
+    return build(suite)
 
 
 def maker(name: str) -> functools.partial[PublicEnvironment]:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rtx.embodiment import Embodiment, Layout
+from rtx.embodiment import Layout
 from rtx.eval.play import Frame, Pilot
-from rtx.eval.public.suite import PublicEnvironment, PublicSuite
+from rtx.eval.public.environment import PublicEnvironment, build
+from rtx.eval.public.suite import PublicSuite
 from rtx.eval.seeds import seed_for
 from rtx.robots.adapter_layout import default_layout
 from rtx.robots.public_arms import PUBLIC_ARMS
@@ -45,39 +46,36 @@ class Replayed:
     played: Played
 
 
-def layout_of(embodiment: Embodiment, arm: str) -> Layout:
-    """In which demonstrations of this arm are kept."""
-    return PUBLIC_ARMS[arm][1] if arm in PUBLIC_ARMS else default_layout(embodiment)
+def layout_of(suite: PublicSuite) -> Layout:
+    """In which demonstrations of the suite's arm are kept."""
+    return PUBLIC_ARMS[suite.arm][1] if suite.arm in PUBLIC_ARMS else default_layout(suite.robot)
 
 
-def replay(suite: PublicSuite, *, arm: str = "", tasks: Sequence[str] = (), episodes: int = 10) -> Iterator[Replayed]:
+def replay(suite: PublicSuite, *, tasks: Sequence[str] = (), episodes: int = 10) -> Iterator[Replayed]:
     """Plays `episodes` scenes of each task with the suite's expert: natively, then through rtx. Without pictures.
 
     Raises UserError where the suite has no expert.
     """
-    arm, tasks = arm or suite.arms[0], tuple(tasks) or suite.replayable()
-    env = suite.build(arm)
+    tasks = tuple(tasks) or suite.replayable()
+    env = build(suite)
     try:
         for task in tasks:
             for index in range(episodes):
-                seed = seed_for("replay", suite.name, arm, task, index)
+                seed = seed_for("replay", suite.name, suite.arm, task, index)
                 for through_rtx in (False, True):
-                    played = play_expert(env, suite, arm, task, seed, through_rtx=through_rtx)
+                    played = play_expert(env, task, seed, through_rtx=through_rtx)
                     yield Replayed(task=task, index=index, through_rtx=through_rtx, played=played)
     finally:
         env.close()
 
 
-def play_expert(
-    env: PublicEnvironment, suite: PublicSuite, arm: str, task: str, seed: int, *, through_rtx: bool,
-    on_step: OnStep | None = None,
-) -> Played:  # fmt: skip
+def play_expert(env: PublicEnvironment, task: str, seed: int, *, through_rtx: bool, on_step: OnStep | None = None) -> Played:
     """One episode until success or the suite's time limit. Pictures are drawn only for `on_step`."""
     render = on_step is not None
     frame: Frame = env.reset(task=task, seed=seed, render=render)
     expert = env.expert()
-    pilot = Pilot(env, frame, safety=True, layout=layout_of(env.embodiment, arm))
-    step, max_steps = 0, max(1, round(suite.max_seconds(task) * env.embodiment.control_hz))
+    pilot = Pilot(env, frame, safety=True, layout=layout_of(env.suite))
+    step, max_steps = 0, max(1, round(env.suite.max_seconds(task) * env.embodiment.control_hz))
     while step < max_steps and not env.success:
         native = expert()
         if on_step is not None:

@@ -31,9 +31,9 @@ _INSTALL = (
 def _suite(name: str, title: str, arm: str, robot: Embodiment, tasks: dict[str, int]) -> PublicSuite:
     """`tasks`: with the time limits of the suite's own scripts, in steps."""
     return PublicSuite(
-        name=name, title=title, arms=(arm,), tasks=dict.fromkeys(tasks, ""), max_steps=max(tasks.values()), task_steps=tasks,
-        control_hz=robot.control_hz, environment="rtx.eval.public.simpler:Simpler", install=_INSTALL, python="SIMPLER",
-        episodes_per_cell=24,
+        name=name, title=title, arm=arm, robot=robot, tasks=dict.fromkeys(tasks, ""),
+        max_steps=max(tasks.values()), task_steps=tasks, environment="rtx.eval.public.simpler:Simpler", install=_INSTALL,
+        python="SIMPLER", episodes_per_cell=24,
     )  # fmt: skip
 
 
@@ -52,17 +52,12 @@ GOOGLE = _suite(
         "google_robot_close_drawer": 113,
     },
 )  # fmt: skip
-_ROBOTS = {"bridge_dataset": (WIDOWX, WIDOWX_250), "fractal20220817_data": (GOOGLE, GOOGLE_ROBOT)}
 
 
 class Simpler(Foreign):
     """One class for both arms: their suites are the same program."""
 
     host = "simpler"
-
-    def __init__(self, arm: str) -> None:
-        self.suite, self.robot = _ROBOTS[arm]
-        super().__init__(arm)
 
     def raw_action(self, native: np.ndarray) -> np.ndarray:
         turn = rotations.convert(native[3:6], "rpy", "axis_angle")
@@ -71,6 +66,13 @@ class Simpler(Foreign):
         else:
             gripper = float(np.clip(native[6], -1, 1))
         return np.array([*native[:3], *turn, gripper])
+
+    def native_action(self, raw: np.ndarray) -> np.ndarray:
+        native = np.zeros(self.robot.action.width)
+        native[:7] = [*raw[:3], *rotations.convert(raw[3:6], "axis_angle", "rpy"), raw[6]]
+        if self.robot is WIDOWX_250:
+            native[6] = (raw[6] + 1) / 2
+        return native
 
     def proprio(self, state: State) -> np.ndarray:
         """`hand`: position and quaternion wxyz in the frame of the robot's base; `opening` 0..1."""

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 
 from rtx.eval.play import Pilot
+from rtx.eval.public.environment import build
 from rtx.eval.public.registry import find_public
 from rtx.eval.public.replay import chunk_of, layout_of
 
@@ -21,7 +22,7 @@ def digest(frame) -> str:
 
 def main(name: str, task: str) -> None:
     suite = find_public(name)
-    env = suite.build(suite.arms[0])
+    env = build(suite)
     first = env.reset(task=task, seed=7)
     begun, still = digest(first), first.proprio.copy()
     expert = env.expert()
@@ -29,7 +30,7 @@ def main(name: str, task: str) -> None:
         frame = env.step(expert(), render=False)
     blind, native = frame.images, frame.proprio.copy()
     frame = env.reset(task=task, seed=7, render=False)
-    expert, pilot = env.expert(), Pilot(env, frame, safety=True, layout=layout_of(env.embodiment, suite.arms[0]))
+    expert, pilot = env.expert(), Pilot(env, frame, safety=True, layout=layout_of(suite))
     for _ in range(6):
         canonical = pilot.adapter.to_canonical(expert(), proprio_native=frame.proprio)
         frame = pilot.step(chunk_of(pilot, canonical), 0, frame, render=False)

@@ -63,6 +63,8 @@ def test_maniskill_gets_its_turns_the_other_way():
     np.testing.assert_allclose(raw, [0.5, -1, 1, 0, 0, -1, -1], atol=1e-12)
     turned = Rotation.from_euler("XYZ", -0.1 * env.raw_action(np.array([0, 0, 0, 0.03, -0.05, 0.07, 1.0]))[3:6])
     np.testing.assert_allclose(turned.as_rotvec(), [0.03, -0.05, 0.07], atol=1e-12)
+    native = np.array([0.05, -0.01, 0.02, 0.03, -0.05, 0.07, 1.0])
+    np.testing.assert_allclose(env.native_action(env.raw_action(native)), native, atol=1e-12)
 
 
 def test_libero_is_scaled_as_osc_pose_scales_it():
@@ -82,6 +84,7 @@ def test_simpler_turns_as_its_own_policies_do(robot):
     raw = env.raw_action(native)
     wanted = Rotation.from_euler("xyz", [0.1, -0.2, 0.3]).as_rotvec()  # lower-case: static axes
     np.testing.assert_allclose(raw, [0.01, 0.02, 0.03, *wanted, 1.0 if robot is WIDOWX_250 else 0.9], atol=1e-9)
+    np.testing.assert_allclose(env.raw_action(env.native_action(raw)), raw, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rtx.errors import UserError, WorldError
+from rtx.eval.public.environment import build
 from rtx.eval.public.process import pack, unpack
 from rtx.eval.public.registry import find_public
 
@@ -29,23 +30,23 @@ def test_without_a_python_the_install_line_is_told(name, monkeypatch):
     suite = find_public(name)
     monkeypatch.delenv(f"RTX_{suite.python}_PYTHON", raising=False)
     with pytest.raises(UserError, match=f"RTX_{suite.python}_PYTHON names none: into a Python.*pip.*install"):
-        suite.build(suite.arms[0])
+        build(suite)
 
 
 def test_a_python_that_is_none_is_refused(monkeypatch):
     monkeypatch.setenv("RTX_LIBERO_PYTHON", "/no/such/python")
     with pytest.raises(UserError, match="'/no/such/python', which is no program"):
-        find_public("libero").build("libero_panda")
+        build(find_public("libero"))
 
 
 def test_a_python_without_the_suite_is_told_apart(monkeypatch):
     """The bridge really runs, in our own Python, which has msgpack and numpy but not the suite."""
     monkeypatch.setenv("RTX_SIMPLER_PYTHON", sys.executable)
     with pytest.raises(UserError, match=r"RTX_SIMPLER_PYTHON\) lacks No module named 'simpler_env'"):
-        find_public("simpler-google").build("fractal20220817_data")
+        build(find_public("simpler-google"))
 
 
 def test_a_process_that_dies_is_the_worlds_fault(monkeypatch):
     monkeypatch.setenv("RTX_LIBERO_PYTHON", shutil.which("false"))
     with pytest.raises(WorldError, match=r"process of suite 'libero' died \(exit code 1\)"):
-        find_public("libero").build("libero_panda")
+        build(find_public("libero"))

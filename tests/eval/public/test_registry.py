@@ -3,9 +3,13 @@
 import pytest
 
 from rtx.errors import UserError
+from rtx.eval.public.aloha import GymAloha
+from rtx.eval.public.maniskill import ManiSkill
 from rtx.eval.public.registry import PUBLIC_SUITES, find_public, maker
+from rtx.eval.public.simpler import Simpler
 from rtx.eval.suite import SUITES, episodes, find_suite
 from rtx.eval.worker import environment_of, sim_environment
+from rtx.robots.public_arms import PUBLIC_ARMS
 
 NAMES = {
     "metaworld", "robosuite", "gym-aloha", "language-table", "maniskill", "libero", "simpler-widowx", "simpler-google",
@@ -26,6 +30,7 @@ def test_a_suite_is_whole(name):
     assert set(suite.task_steps) <= set(suite.tasks)
     assert all(suite.max_seconds(task) > 0 for task in suite.tasks)
     assert suite.suite().environment == name
+    assert suite.arm not in PUBLIC_ARMS or PUBLIC_ARMS[suite.arm][0] is suite.robot
 
 
 def test_time_limits_are_the_suites_own_steps():
@@ -58,3 +63,18 @@ def test_where_there_is_no_expert_nothing_can_be_replayed():
         find_public("libero").replayable()
     assert find_public("robosuite").replayable() == ("Lift", "Stack")
     assert len(find_public("metaworld").replayable()) == 50
+
+
+@pytest.mark.parametrize(
+    ("kind", "suite", "task", "said"),
+    [
+        (GymAloha, "gym-aloha", "insertion", "suite 'gym-aloha' has an expert for transfer_cube only, not for 'insertion'"),
+        (ManiSkill, "maniskill", "PushCube-v1", "has an expert for PickCube-v1, StackCube-v1 only, not for 'PushCube-v1'"),
+        (Simpler, "simpler-google", "google_robot_move_near", "neither an expert nor demonstrations in its package"),
+    ],
+)
+def test_an_environment_without_an_expert_for_its_task_says_so(kind, suite, task, said):
+    env = object.__new__(kind)  # what is asked does not need the suite's package
+    env.suite, env._task = find_public(suite), task
+    with pytest.raises(UserError, match=said):
+        env.expert()

@@ -7,6 +7,7 @@ own evaluation does. tf_agents is replaced by the three small classes that the o
 # mypy: ignore-errors
 # Of any Python that a suite runs in, and typed by none: its packages are not here.
 
+import importlib.util
 import sys
 import types
 from collections import namedtuple
@@ -15,12 +16,8 @@ import numpy as np
 
 
 def _stand_in_for_tf_agents():
-    try:
-        import tf_agents  # noqa: F401
-
+    if importlib.util.find_spec("tf_agents") is not None:
         return
-    except ImportError:
-        pass
 
     class PyPolicy:
         def __init__(self, time_step_spec=None, action_spec=None, **_):
@@ -69,7 +66,7 @@ class Host:
         self._env, self._oracle = None, None
         self._observation, self._done = None, False
 
-    def reset(self, task, seed, render):
+    def reset(self, task, seed):
         # A world of its own for each scene: the suite's reset leaves the arm's motors as they were, which moves blocks about;
         # the same seed would give another scene after another episode.
         if self._env is not None:
@@ -88,11 +85,11 @@ class Host:
             self._observation = self._env.reset()
             planned = self._oracle.get_plan(self._env.compute_state())
         self._done = False
-        return self._told(render)
+        return self._told()
 
-    def step(self, action, render):
+    def step(self, action):
         self._observation, _, self._done, _ = self._env.step(np.asarray(action, np.float32))
-        return self._told(render)
+        return self._told()
 
     def look(self):
         return {"images": {"primary": self._observation["rgb"]}}
@@ -108,11 +105,9 @@ class Host:
     def _make_oracle(self):
         return self._oracles.ObstacleOrientedPushOracleBoard2dRRT(self._env, use_ee_planner=True)
 
-    def _told(self, render):
+    def _told(self):
         return {
             "state": {"effector": np.asarray(self._observation["effector_translation"], np.float64)},
-            "images": {"primary": self._observation["rgb"]} if render else {},
             "instruction": self._suite.LanguageTable.decode_instruction(np.asarray(self._observation["instruction"])),
             "success": bool(self._done),
-            "distance": None,
         }

@@ -37,7 +37,7 @@ class Host:
         self._name, self._env, self._states, self._text = None, None, None, ""
         self._observation, self._success = None, False
 
-    def reset(self, task, seed, render):
+    def reset(self, task, seed):
         if task != self._name:
             self._load(task)
         self._env.seed(0)  # as published evaluations do: it places what no initial state holds
@@ -46,12 +46,12 @@ class Host:
         for _ in range(_SETTLING):
             self._observation, *_ = self._env.step(_IDLE)
         self._success = False
-        return self._told(render)
+        return self._told()
 
-    def step(self, action, render):
+    def step(self, action):
         self._observation, _, done, _ = self._env.step(np.asarray(action, np.float64))
         self._success = self._success or bool(done)
-        return self._told(render)
+        return self._told()
 
     def look(self):
         return {"images": self._images()}
@@ -71,10 +71,10 @@ class Host:
         cameras = {"primary": "agentview_image", "wrist": "robot0_eye_in_hand_image"}
         return {role: np.ascontiguousarray(self._observation[key][::-1, ::-1]) for role, key in cameras.items()}
 
-    def _told(self, render):
+    def _told(self):
         seen = self._observation
         hand = np.concatenate([seen["robot0_eef_pos"], seen["robot0_eef_quat"]]).astype(np.float64)
         return {
             "state": {"hand": hand, "fingers": np.asarray(seen["robot0_gripper_qpos"], np.float64)},
-            "images": self._images() if render else {}, "instruction": self._text, "success": self._success, "distance": None,
+            "instruction": self._text, "success": self._success,
         }  # fmt: skip

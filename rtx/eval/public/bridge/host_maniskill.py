@@ -13,18 +13,18 @@ class Host:
     def __init__(self):
         self._task, self._env, self._success = None, None, False
 
-    def reset(self, task, seed, render):
+    def reset(self, task, seed):
         if task != self._task:
             self._make(task)
         self._env.reset(seed=seed % 2**31)
         self._success = False
-        return self._told(render)
+        return self._told()
 
-    def step(self, action, render):
+    def step(self, action):
         self._env.unwrapped._obs_mode = "none"  # pictures are drawn when they are asked for
         *_, info = self._env.step(torch.as_tensor(np.array(action, np.float32))[None])
         self._success = bool(info["success"])
-        return self._told(render)
+        return self._told()
 
     def look(self):
         return {"images": self._images()}
@@ -44,7 +44,7 @@ class Host:
         data = base._get_obs_sensor_data()
         return {"primary": np.ascontiguousarray(data["base_camera"]["rgb"][0].cpu().numpy().astype(np.uint8))}
 
-    def _told(self, render):
+    def _told(self):
         base = self._env.unwrapped
         root = base.agent.robot.pose.inv()
         state = {"hand": _numbers(root * base.agent.tcp.pose), "fingers": base.agent.robot.get_qpos()[0, -2:].cpu().numpy()}
@@ -56,7 +56,7 @@ class Host:
             state["goal"] = _numbers(root * base.goal_site.pose)[:3]
         return {
             "state": {name: np.asarray(value, np.float64) for name, value in state.items()},
-            "images": self._images() if render else {}, "instruction": "", "success": self._success, "distance": None,
+            "instruction": "", "success": self._success,
         }  # fmt: skip
 
 

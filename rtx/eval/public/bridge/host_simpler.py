@@ -12,7 +12,7 @@ class Host:
     def __init__(self):
         self._task, self._env, self._observation, self._success = None, None, None, False
 
-    def reset(self, task, seed, render):
+    def reset(self, task, seed):
         if task != self._task:
             if self._env is not None:
                 self._env.close()
@@ -20,12 +20,12 @@ class Host:
         # The suite's fixed starts; it takes the number modulo theirs.
         self._observation, _ = self._env.reset(seed=seed % 2**32, options={"obj_init_options": {"episode_id": seed % 2**16}})
         self._success = False
-        return self._told(render)
+        return self._told()
 
-    def step(self, action, render):
+    def step(self, action):
         self._observation, _, done, _, _ = self._env.step(np.asarray(action, np.float64))
         self._success = self._success or bool(done)
-        return self._told(render)
+        return self._told()
 
     def look(self):
         return {"images": self._images()}
@@ -34,7 +34,7 @@ class Host:
         image = get_image_from_maniskill2_obs_dict(self._env.unwrapped, self._observation)
         return {"primary": np.ascontiguousarray(image[..., :3])}
 
-    def _told(self, render):
+    def _told(self):
         env = self._env.unwrapped
         pose = env.agent.robot.pose.inv() * env.tcp.pose
         joints = env.agent.robot.get_active_joints()
@@ -45,6 +45,6 @@ class Host:
         opening = float(np.mean(share)) if "widowx" in env.robot_uid else 1 - float(np.mean(share))
         return {
             "state": {"hand": np.concatenate([pose.p, pose.q]).astype(np.float64), "opening": np.float64(opening)},
-            "images": self._images() if render else {}, "instruction": env.get_language_instruction(),
-            "success": self._success, "distance": None,
+            "instruction": env.get_language_instruction(),
+            "success": self._success,
         }  # fmt: skip
