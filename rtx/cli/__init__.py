@@ -25,6 +25,7 @@ from rtx.cli.plan import add_plan
 from rtx.cli.report import add_report
 from rtx.cli.robots import add_robots
 from rtx.cli.serve import add_serve
+from rtx.cli.suite import add_suite
 from rtx.cli.verbs import verb
 from rtx.errors import UserError, WorldError, unknown_name
 from rtx.files import advice
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     add_report(verbs)
     add_plan(verbs)
     add_eval(verbs)
+    add_suite(verbs.add_parser("suite", help="public simulation suites: list, replay their experts, probe, record"))
     add_serve(verbs)
     add_drive(verbs)
     add_ask(verbs)

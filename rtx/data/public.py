@@ -52,7 +52,7 @@ def _record(arm: str) -> DatasetRecord:
             "is_last": (), "is_terminal": (),
         },
         standardize=functools.partial(standardize_public, arm=arm),
-        notes=("written by python -m rtx.eval.public record; simulated (docs/public_suites.md)",),
+        notes=("written by rtx suite record; simulated (docs/public_suites.md)",),
     )  # fmt: skip
 
 

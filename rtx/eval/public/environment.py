@@ -74,8 +74,7 @@ class PublicEnvironment(abc.ABC):
 
     def expert(self) -> Expert:
         """A new expert for the present episode. Raises UserError where the suite has none for its task."""
-        if self._task not in (known := self.suite.replayable()):
-            raise UserError(f"suite {self.suite.name!r} has an expert for {', '.join(known)} only, not for {self._task!r}")
+        self.suite.check_expert(self._task)
         return self._expert()
 
     @abc.abstractmethod

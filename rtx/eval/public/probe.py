@@ -37,6 +37,11 @@ class Probed:
     along: float
     aside: float
 
+    def __str__(self) -> str:
+        if self.axis == "gripper":
+            return f"gripper   told to close: opening {self.asked:.2f} -> {self.along:.2f}"
+        return f"{self.axis:9} asked {self.asked:+.3f}   measured {self.along:+.3f}   aside {self.aside:.3f}"
+
 
 def probe(suite: PublicSuite, task: str) -> Iterator[Probed]:
     """Raises UserError for an arm that is not commanded in poses."""

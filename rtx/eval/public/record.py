@@ -35,9 +35,12 @@ _QUALITY, _MAX_ATTEMPTS, _VAL_SHARE = 95, 20, 0.1
 def record_public(suite: PublicSuite, out: Path, *, tasks: Sequence[str] = (), episodes: int = 10, seed: int = 0) -> Path:
     """Writes `episodes` successful demonstrations of each task as `out/<arm>/1.0.0`, a tenth of them (at least one) held out.
 
-    Raises UserError where the suite has no expert or the arm is a real data set's, WorldError where the expert fails too often.
+    Raises UserError for a task without an expert and for an arm that is a real data set's, WorldError where the expert fails
+    too often.
     """
     arm, tasks = suite.arm, tuple(tasks) or suite.replayable()
+    for task in tasks:
+        suite.check_expert(task)
     if arm not in PUBLIC_ARMS:
         raise UserError(f"demonstrations of {arm!r} are those of the real data set of this name; record another suite")
     if episodes * len(tasks) < 2:

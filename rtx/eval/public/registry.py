@@ -32,6 +32,14 @@ def find_public(name: str) -> PublicSuite:
     return PUBLIC_SUITES[name]
 
 
+def list_text() -> str:
+    """Of each suite two lines: what it is, and how it is installed."""
+    return "\n".join(
+        f"{suite.name:15} {suite.title}; {len(suite.tasks)} tasks; expert: {suite.expert or 'none'}\n{'':15} {suite.install}"
+        for suite in PUBLIC_SUITES.values()
+    )
+
+
 def public_environment(name: str, arm: str) -> PublicEnvironment:
     suite = find_public(name)
     assert arm == suite.arm

@@ -9,7 +9,8 @@ must agree: what differs is rounding (which contacts amplify), or a mapping that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from rtx.eval.play import Frame, Pilot
 from rtx.eval.public.environment import PublicEnvironment, build
 from rtx.eval.public.suite import PublicSuite
 from rtx.eval.seeds import seed_for
+from rtx.eval.statistics import Rate
 from rtx.robots.adapter_layout import default_layout
 from rtx.robots.public_arms import PUBLIC_ARMS
 from rtx.spec import ActionChunk
@@ -54,9 +56,11 @@ def layout_of(suite: PublicSuite) -> Layout:
 def replay(suite: PublicSuite, *, tasks: Sequence[str] = (), episodes: int = 10) -> Iterator[Replayed]:
     """Plays `episodes` scenes of each task with the suite's expert: natively, then through rtx. Without pictures.
 
-    Raises UserError where the suite has no expert.
+    Raises UserError for a task without an expert.
     """
     tasks = tuple(tasks) or suite.replayable()
+    for task in tasks:
+        suite.check_expert(task)
     env = build(suite)
     try:
         for task in tasks:
@@ -67,6 +71,24 @@ def replay(suite: PublicSuite, *, tasks: Sequence[str] = (), episodes: int = 10)
                     yield Replayed(task=task, index=index, through_rtx=through_rtx, played=played)
     finally:
         env.close()
+
+
+def lines(replayed: Iterable[Replayed]) -> Iterator[str]:
+    """One for each task as soon as it is through; then both rates, and how much the safety filter changed."""
+    everything: list[Replayed] = []
+    for task, group in itertools.groupby(replayed, key=lambda one: one.task):
+        done = list(group)
+        native, through = _rate(done, through_rtx=False), _rate(done, through_rtx=True)
+        yield (f"{task:40} native {native.successes:3}/{native.trials}   through rtx {through.successes:3}/{through.trials}")
+        everything += done
+    yield f"native: {_rate(everything, through_rtx=False)}"
+    yield f"through rtx: {_rate(everything, through_rtx=True)}"
+    yield f"actions that the safety filter changed: {sum(one.played.refusals for one in everything if one.through_rtx)}"
+
+
+def _rate(replayed: Sequence[Replayed], *, through_rtx: bool) -> Rate:
+    won = [one.played.success for one in replayed if one.through_rtx == through_rtx]
+    return Rate(sum(won), len(won))
 
 
 def play_expert(env: PublicEnvironment, task: str, seed: int, *, through_rtx: bool, on_step: OnStep | None = None) -> Played:

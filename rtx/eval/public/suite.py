@@ -50,6 +50,12 @@ class PublicSuite:
             raise UserError(f"suite {self.name!r} has neither an expert nor demonstrations in its package: nothing to replay")
         return self.expert_tasks or tuple(self.tasks)
 
+    def check_expert(self, task: str) -> None:
+        """Raises UserError where there is nothing to replay for this task."""
+        self.check_task(task)
+        if task not in (known := self.replayable()):
+            raise UserError(f"suite {self.name!r} has an expert for {', '.join(known)} only, not for {task!r}")
+
     def check_task(self, task: str) -> None:
         if task not in self.tasks:
             raise unknown_name(f"task of suite {self.name!r}", task, self.tasks)

@@ -77,7 +77,7 @@ def test_scenes_follow_from_their_seeds_and_are_seen(name, task):
 )
 def test_the_expert_solves_it_natively_and_through_rtx(name, task):
     needs(name)
-    text = run("-m", "rtx.eval.public", "replay", name, "--tasks", task, "--episodes", "1")
+    text = run("-m", "rtx.cli", "suite", "replay", name, "--tasks", task, "--episodes", "1")
     assert re.search(rf"{task} +native +1/1 +through rtx +1/1", text), text
     assert "safety filter changed: 0" in text
 
@@ -120,7 +120,7 @@ RATES = {
 def test_rates_through_rtx_are_the_suites_own(name):
     needs(name)
     episodes, least = RATES[name]
-    text = run("-m", "rtx.eval.public", "replay", name, "--episodes", str(episodes), timeout=7000)
+    text = run("-m", "rtx.cli", "suite", "replay", name, "--episodes", str(episodes), timeout=7000)
     native, through = (
         np.array(re.search(rf"^{which}: .*\((\d+)/(\d+),", text, re.MULTILINE).groups(), float)
         for which in ("native", "through rtx")
