@@ -1,23 +1,28 @@
 """The same training with several seeds: rates with intervals that know it, and verdicts that no single seed decides.
 
-Trials of one trained policy have something in common, its training. Where rates differ between seeds by more than chance, n
-trials are worth fewer: n / d of them, with the design effect (Kish 1965)
+    one rate for each seed                  --Wilson's score with Student's t--> interval of the rate
+    one gap for each seed, same trials      --Student's t--> interval of the difference --.
+    all pairs (seed, trial)                 --exact McNemar--> p -------------------------+--> verdict
 
-    d = max(1, variance between the seeds' rates / binomial variance of one seed's rate)
+Trials of one trained policy have something in common, its training, so that trainings count and not trials: a difference is
+mean +- t sd / sqrt(k) over k seeds, t of k - 1 degrees of freedom (4.3 for three seeds, 2.8 for five). Rates are bounded:
+theirs is Wilson's interval with t for z, and for as many trials, k p (1 - p) / sd^2, as would spread seeds like that. With one
+seed, or seeds that agree to the trial, both are those of the trials. docs/evaluation.md has how often they hold the truth.
 
-and the interval is Wilson's for that number. A difference is called only if the intervals part, the exact McNemar test over all
-pairs (seed, trial) agrees, and no seed points the other way.
+A difference is called only if its interval is without 0, McNemar's p is below 0.05, and there are at least two seeds.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rtx.errors import UserError
-from rtx.eval.comparison import compare
-from rtx.eval.statistics import CONFIDENCE, Interval, Rate, Verdict, wilson_share
+from rtx.eval.comparison import Comparison, compare
+from rtx.eval.statistics import CONFIDENCE, Interval, Rate, Verdict, score_interval
 
 Trials = Mapping[str, bool]
 """Of one seed: what was tried, and whether it went well."""
@@ -42,17 +47,11 @@ class SeededRate:
         return self.whole.value
 
     @property
-    def design_effect(self) -> float:
-        """1 where seeds differ no more than chance would have it, or there is one only."""
-        share, trials = self.value, self.seeds[0].trials
-        by_chance = share * (1 - share) / trials
-        if len(self.seeds) < 2 or by_chance == 0:
-            return 1.0
-        return max(1.0, statistics.variance(rate.value for rate in self.seeds) / by_chance)
-
-    @property
     def interval(self) -> Interval:
-        low, high = wilson_share(self.value, self.whole.trials / self.design_effect)
+        spread, share = _variance([rate.value for rate in self.seeds]), self.value
+        if not spread:
+            return self.whole.interval
+        low, high = score_interval(share, len(self.seeds) * share * (1 - share) / spread, _t(len(self.seeds) - 1))
         return Interval(max(0.0, low), min(1.0, high))
 
     def __str__(self) -> str:
@@ -68,20 +67,37 @@ class SeededComparison:
 
     first: SeededRate
     second: SeededRate
-    only_first: int  # trials, over all seeds, that only the first did well
-    only_second: int
-    p_value: float  # exact McNemar, two-sided
-    verdict: Verdict
+    pairs: Comparison  # of all pairs (seed, trial)
+
+    @property
+    def gaps(self) -> tuple[float, ...]:
+        """Rate of the first less that of the second, of each seed."""
+        return tuple(one.value - other.value for one, other in zip(self.first.seeds, self.second.seeds, strict=True))
+
+    @property
+    def difference(self) -> Interval:
+        """95 % interval of the gap."""
+        spread = _variance(self.gaps)
+        if not spread:
+            return self.pairs.difference
+        half = _t(len(self.gaps) - 1) * math.sqrt(spread / len(self.gaps))
+        return Interval(max(-1.0, self.pairs.gap - half), min(1.0, self.pairs.gap + half))
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the first: "better" means better than the second."""
+        if len(self.gaps) < 2 or self.difference.low <= 0 <= self.difference.high:
+            return "no difference shown"
+        return self.pairs.verdict
 
     @property
     def reason(self) -> str:
         """One line that justifies the verdict."""
-        touch = "overlap" if self.first.interval.overlaps(self.second.interval) else "do not overlap"
-        gaps = [100 * (one.value - other.value) for one, other in zip(self.first.seeds, self.second.seeds, strict=True)]
-        seeds = ", ".join(f"{gap:+.0f}" for gap in gaps)
+        low, high = 100 * self.difference.low, 100 * self.difference.high
+        seeds = ", ".join(f"{100 * gap:+.0f}" for gap in self.gaps)
         return (
-            f"intervals {touch}; {self.only_first} to {self.only_second} where they differ, p = {self.p_value:.2g}; "
-            f"by seed {seeds} points"
+            f"{100 * self.pairs.gap:+.0f} points (95 % interval {low:+.0f}..{high:+.0f}; by seed {seeds}); "
+            f"{self.pairs.only_first} to {self.pairs.only_second} where they differ, p = {self.pairs.p_value:.2g}"
         )
 
 
@@ -90,25 +106,25 @@ def seeded_rate(trials: Sequence[Trials]) -> SeededRate:
     return SeededRate(tuple(Rate(sum(of_seed.values()), len(of_seed)) for of_seed in trials))
 
 
-def compare_seeded(first: Sequence[Trials], second: Sequence[Trials], *, alpha: float = 1 - CONFIDENCE) -> SeededComparison:
+def compare_seeded(first: Sequence[Trials], second: Sequence[Trials]) -> SeededComparison:
     """Both with the same seeds in the same order. Raises UserError if a seed's two policies were not tried on the same."""
     if len(first) != len(second):
         raise UserError(f"{len(first)} seeds against {len(second)}: a comparison needs the same ones")
     for one, other in zip(first, second, strict=True):
         compare(one, other)  # refuses trials that are not the same
-    paired = compare(_keyed(first), _keyed(second))
-    rates = seeded_rate(first), seeded_rate(second)
-    gaps = [one.value - other.value for one, other in zip(rates[0].seeds, rates[1].seeds, strict=True)]
-    shown = paired.p_value < alpha and not rates[0].interval.overlaps(rates[1].interval)
-    verdict: Verdict = "no difference shown"
-    if shown and min(gaps) >= 0:
-        verdict = "better"
-    elif shown and max(gaps) <= 0:
-        verdict = "worse"
-    return SeededComparison(
-        first=rates[0], second=rates[1], only_first=paired.only_first, only_second=paired.only_second,
-        p_value=paired.p_value, verdict=verdict,
-    )  # fmt: skip
+    return SeededComparison(first=seeded_rate(first), second=seeded_rate(second), pairs=compare(_keyed(first), _keyed(second)))
+
+
+def _variance(values: Sequence[float]) -> float:
+    """Between seeds; 0 where they say nothing of how much seeds differ."""
+    return statistics.variance(values) if len(values) > 1 and max(values) - min(values) > 1e-12 else 0.0
+
+
+@functools.cache
+def _t(freedom: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.5 + CONFIDENCE / 2, freedom))
 
 
 def _keyed(trials: Sequence[Trials]) -> dict[str, bool]:

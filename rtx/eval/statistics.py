@@ -51,14 +51,14 @@ def wilson(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> In
     fair_confidence(confidence)
     if trials == 0:
         return Interval(0.0, 1.0)
-    low, high = wilson_share(successes / trials, float(trials), confidence=confidence)
+    low, high = score_interval(successes / trials, float(trials), NormalDist().inv_cdf(0.5 + confidence / 2))
     # Exactly 0 and 1 at the ends: rounding would leave 1e-17 there.
     return Interval(0.0 if successes == 0 else low, 1.0 if successes == trials else high)
 
 
-def wilson_share(share: float, trials: float, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The same of a share out of any positive number of trials, whole or not; within rounding of [0, 1]."""
-    z2 = NormalDist().inv_cdf(0.5 + confidence / 2) ** 2
+def score_interval(share: float, trials: float, z: float) -> tuple[float, float]:
+    """The same of a share out of any positive number of trials, whole or not, at `z` deviations; within rounding of [0, 1]."""
+    z2 = z * z
     shrink = 1 + z2 / trials
     centre = (share + z2 / (2 * trials)) / shrink
     half = math.sqrt(z2 * (share * (1 - share) / trials + z2 / (4 * trials**2))) / shrink

@@ -13,9 +13,9 @@ from rtx.tables import Cell
 from rtx.versions import machine, versions
 
 NOTE = (
-    "<p class='note'>Intervals: Wilson's for as many trials as there would be without what the trials of one training have in "
-    "common (Kish's design effect between seeds). A verdict other than <i>no difference shown</i> needs intervals that do not "
-    "overlap, an exact McNemar test over all pairs with p below 0.05, and no seed that points the other way.</p>"
+    "<p class='note'>Intervals: Student's t over the seeds, since the trials of one training have that training in common. A "
+    "verdict other than <i>no difference shown</i> needs an interval of the difference, likewise over seeds, without 0 in it, "
+    "and an exact McNemar test over all pairs with p below 0.05.</p>"
 )
 
 

@@ -12,6 +12,7 @@ from scipy.stats import binom
 
 from rtx.eval.across import interquartile_mean
 from rtx.eval.differences import bootstrap_difference, paired_difference, unpaired_difference
+from rtx.eval.seeded import SeededRate, compare_seeded
 from rtx.eval.statistics import Rate, wilson
 
 DRAWS = 10_000
@@ -61,6 +62,46 @@ def test_unpaired_difference(trials):
     solved = rng.binomial(trials, rates)
     intervals = [ends(unpaired_difference(Rate(int(a), trials[0]), Rate(int(b), trials[1]))) for a, b in solved]
     assert abs(covered(intervals, rates[:, 0] - rates[:, 1]) - 0.95) < POINT
+
+
+def trained(rng: np.random.Generator, rates: np.ndarray, seeds: int, likeness: float) -> np.ndarray:
+    """What each of so many trainings is worth, `[draws, seeds]`: mean `rates`, intraclass correlation `likeness`."""
+    if not likeness:
+        return np.repeat(rates[:, None], seeds, 1)
+    strength = np.full((1, seeds), 1 / likeness - 1)
+    return rng.beta(rates[:, None] * strength, (1 - rates)[:, None] * strength)
+
+
+@pytest.mark.parametrize("likeness", [0, 0.02, 0.05])
+@pytest.mark.parametrize(("seeds", "trials"), [(3, 60), (3, 180), (5, 60)])
+def test_rates_over_training_seeds(seeds, trials, likeness):
+    rng = np.random.default_rng([seeds, trials])
+    rates = rng.random(DRAWS)
+    solved = rng.binomial(trials, trained(rng, rates, seeds, likeness))
+    intervals = [ends(SeededRate(tuple(Rate(int(one), trials) for one in lot)).interval) for lot in solved]
+    assert abs(covered(intervals, rates) - 0.95) < POINT
+
+
+def as_trials(outcomes: np.ndarray) -> dict[str, bool]:
+    return {f"scene {i}": bool(one) for i, one in enumerate(outcomes)}
+
+
+@pytest.mark.parametrize("likeness", [0, 0.02, 0.1])
+def test_differences_over_training_seeds(likeness):
+    """On the same scenes, some of them hard; of policies that are worth the same, at most 1 in 20 is called better."""
+    rng = np.random.default_rng(round(100 * likeness))
+    draws, seeds, trials = 2000, 3, 20
+    gaps = np.where(np.arange(draws) % 2, rng.uniform(-0.3, 0.3, draws), 0.0)
+    middle = rng.uniform(0.25, 0.75, draws)
+    worth = [trained(rng, middle + side * gaps / 2, seeds, likeness)[..., None] for side in (1, -1)]
+    luck = rng.random((draws, seeds, trials))  # of the scene
+    solved = [
+        np.where(rng.random((draws, seeds, trials)) < 0.5, luck, rng.random((draws, seeds, trials))) < one for one in worth
+    ]
+    found = [compare_seeded(*([as_trials(of_seed) for of_seed in policy[i]] for policy in solved)) for i in range(draws)]
+    error = 3 * math.sqrt(0.05 * 0.95 / draws)
+    assert abs(covered([ends(one.difference) for one in found], gaps) - 0.95) < POINT + error
+    assert np.mean([one.verdict != "no difference shown" for one in found[::2]]) < 0.05 + error
 
 
 def bootstrap_coverage(pairs: int, draws: int) -> float:

@@ -40,7 +40,8 @@ def test_the_papers_order_is_recognised(tmp_path):
     assert claim(findings).startswith("As in the paper.")
     text = as_text(findings)
     assert "(c) robot and web data, from the vision-language model  75 % (95 % interval 67..82; seeds 75, 75, 75)" in text
-    assert "(b) against (a): better (intervals do not overlap; 48 to 0 where they differ" in text
+    assert "(b) against (a): better (+40 points (95 % interval" in text
+    assert "48 to 0 where they differ, p = " in text
     assert findings.rate("reach_seen", "vlm") is None
     assert {kind: len(seeds) for kind, seeds in findings.by_kind["both"].items()} == {"where": 3, "way": 3}
 
