@@ -124,7 +124,7 @@ def _jobs(
     policies: Mapping[str, rollout.Policy], suite: Suite, settings: Settings, videos: Path, video_per_cell: int
 ) -> list[Job]:
     """Every episode for every policy, side by side: a part of the list compares the policies as fairly as the whole."""
-    main = next(iter(policies))
+    main, look = next(iter(policies)), _look(suite)
     jobs = []
     for number, episode in enumerate(episodes(suite)):
         for name, policy in policies.items():
@@ -132,7 +132,7 @@ def _jobs(
             job = Job(
                 policy=name, fingerprint=policy.fingerprint, episode=episode, max_seconds=_max_seconds(suite, episode.task),
                 settings=settings, history=policy.contract.history, video=None, layout=policy.contract.layouts[episode.arm],
-                roles=tuple(role for role in policy.contract.roles if role in cameras),
+                roles=tuple(role for role in policy.contract.roles if role in cameras), look=look,
             )  # fmt: skip
             recorded = episode.index < video_per_cell if name == main else number == 0 and video_per_cell > 0
             jobs.append(replace(job, video=videos / _video_name(job)) if recorded else job)
@@ -170,6 +170,14 @@ def _max_seconds(suite: Suite, task: str) -> float:
     if task not in TASKS:
         raise unknown_name("task", task, TASKS)
     return TASKS[task].max_seconds
+
+
+def _look(suite: Suite) -> str:
+    if suite.environment == "sim":
+        return ""
+    from rtx.eval.public.registry import find_public
+
+    return find_public(suite.environment).look
 
 
 def _is_done(job: Job, ledger: Ledger) -> bool:

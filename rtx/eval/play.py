@@ -111,12 +111,15 @@ class Job:
     roles: tuple[str, ...]
     video: Path | None  # where to record it
     layout: Layout | None = None  # of the policy's vectors; None: the robot's default
+    look: str = ""  # how the environment draws, where there is a choice
 
     @property
     def key(self) -> str:
         """Hash of all that could change the outcome (recording does not)."""
         settings = dataclasses.asdict(self.settings)
-        parts = (self.fingerprint, self.episode.key, self.episode.seed, self.max_seconds, self.history, settings)
+        parts = [self.fingerprint, self.episode.key, self.episode.seed, self.max_seconds, self.history, settings]
+        if self.look:
+            parts.append(self.look)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
 
 

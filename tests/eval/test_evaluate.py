@@ -88,6 +88,14 @@ def test_other_settings_or_weights_are_played_anew(tmp_path):
     assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == 3
 
 
+def test_results_of_another_look_are_not_taken_over(tmp_path, monkeypatch):
+    one = dataclasses.replace(SUITE, arms=ARMS[:1], episodes_per_cell=1, environment="metaworld")
+    for look, played in (("fast", 1), ("own", 2), ("fast", 2)):
+        monkeypatch.setenv("RTX_SUITE_LOOK", look)
+        run(tmp_path, one, chosen={"p": GoalPolicy(contract())})
+        assert len((tmp_path / "episodes.jsonl").read_text().splitlines()) == played
+
+
 def test_a_policy_of_another_robot_is_refused_before_anything_starts(tmp_path):
     stranger = GoalPolicy(contract(arms=["sim_panda"]))
     with pytest.raises(UserError, match=r"'p' does not know sim_kinova3 of suite 'points'.*--arms sim_panda"):

@@ -108,6 +108,8 @@ def test_the_key_follows_everything_that_matters_and_nothing_else(tmp_path):
             {"settings": Settings(batch=2)},
             {"max_seconds": 3.0},
             {"history": 2},
+            {"look": "fast"},
+            {"look": "own"},
             {"episode": dataclasses.replace(EPISODE, seed=6)},
             {"episode": dataclasses.replace(EPISODE, index=1)},
         )

@@ -51,7 +51,8 @@ def record_public(suite: PublicSuite, out: Path, *, tasks: Sequence[str] = (), e
     robot, _ = PUBLIC_ARMS[arm]
     recorder = _Recorder(suite, jobs, seed)
     foreign = Foreign(
-        name=arm, root=out, source=f"the expert of {suite.title}", identity=json.dumps([suite.name, tasks, episodes, seed]),
+        name=arm, root=out, source=f"the expert of {suite.title}",
+        identity=json.dumps([suite.name, tasks, episodes, seed, suite.look]),
         paths={
             "action": ("action",), "state": ("observation", "state"),
             **{role: tuple(image_key(role).split("/")) for role in robot.roles},

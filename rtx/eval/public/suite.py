@@ -8,12 +8,24 @@ rtx.eval.public.environment.PublicEnvironment
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rtx.embodiment import Embodiment
 from rtx.errors import UserError, unknown_name
 from rtx.eval.suite import Suite
+
+LOOK = "RTX_SUITE_LOOK"
+_LOOKS = ("fast", "own")
+
+
+def chosen_look() -> str:
+    """How suites that run in this process are drawn (`rtx.eval.public.view`), as the environment variable says."""
+    look = os.environ.get(LOOK, "fast")
+    if look not in _LOOKS:
+        raise UserError(f"{LOOK} is {look!r}, expected one of {', '.join(_LOOKS)}")
+    return look
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +50,11 @@ class PublicSuite:
     task_steps: Mapping[str, int] = field(default_factory=dict)
     default_tasks: tuple[str, ...] = ()  # of `rtx eval` without --tasks; () = all
     episodes_per_cell: int = 10
+
+    @property
+    def look(self) -> str:
+        """How it is drawn now, "" where only the suite itself draws. Raises UserError for a look that there is not."""
+        return "" if self.python else chosen_look()
 
     def max_seconds(self, task: str) -> float:
         """The suite's own limit. Raises UserError for a task it does not have."""

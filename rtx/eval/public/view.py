@@ -7,18 +7,16 @@ the pictures a little. RTX_SUITE_LOOK=own draws as the suite does: for checkpoin
 from __future__ import annotations
 
 import atexit
-import os
 import weakref
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from rtx.errors import UserError, WorldError
+from rtx.errors import WorldError
+from rtx.eval.public.suite import chosen_look
 from rtx.eval.sim.mujoco_gl import advice, mujoco
 
-LOOK = "RTX_SUITE_LOOK"
-_LOOKS = ("fast", "own")
 _OPEN: weakref.WeakSet[View] = weakref.WeakSet()
 
 
@@ -32,10 +30,7 @@ class View:
     """Draws `model` in the state `data`, both alive in the suite; `hidden_groups` of geoms are left out."""
 
     def __init__(self, model: Any, data: Any, *, hidden_groups: tuple[int, ...] = ()) -> None:
-        look = os.environ.get(LOOK, "fast")
-        if look not in _LOOKS:
-            raise UserError(f"{LOOK} is {look!r}, expected one of {', '.join(_LOOKS)}")
-        self._model, self._data, self._fast = model, data, look == "fast"
+        self._model, self._data, self._fast = model, data, chosen_look() == "fast"
         if self._fast:
             model.vis.quality.offsamples = 0
             model.mat_reflectance[:] = 0

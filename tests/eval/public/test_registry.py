@@ -78,3 +78,13 @@ def test_an_environment_without_an_expert_for_its_task_says_so(kind, suite, task
     env.suite, env._task = find_public(suite), task
     with pytest.raises(UserError, match=said):
         env.expert()
+
+
+def test_only_suites_of_this_process_can_be_drawn_in_another_look(monkeypatch):
+    monkeypatch.delenv("RTX_SUITE_LOOK", raising=False)
+    assert (find_public("metaworld").look, find_public("libero").look) == ("fast", "")
+    monkeypatch.setenv("RTX_SUITE_LOOK", "own")
+    assert (find_public("metaworld").look, find_public("libero").look) == ("own", "")
+    monkeypatch.setenv("RTX_SUITE_LOOK", "slow")
+    with pytest.raises(UserError, match="RTX_SUITE_LOOK is 'slow', expected one of fast, own"):
+        find_public("robosuite").look  # noqa: B018
