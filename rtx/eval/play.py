@@ -45,7 +45,7 @@ class Frame(Protocol):
 
 @runtime_checkable
 class Environment(Protocol):
-    """One simulated robot. `rtx.eval.sim.env.SimEnv` is one; adapters of other simulators are to be the next."""
+    """One simulated robot. `rtx.eval.sim.env.SimEnv` is ours, `rtx.eval.public.environment` has those of public suites."""
 
     @property
     def embodiment(self) -> Embodiment: ...

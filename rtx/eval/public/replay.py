@@ -79,7 +79,7 @@ def lines(replayed: Iterable[Replayed]) -> Iterator[str]:
     for task, group in itertools.groupby(replayed, key=lambda one: one.task):
         done = list(group)
         native, through = _rate(done, through_rtx=False), _rate(done, through_rtx=True)
-        yield (f"{task:40} native {native.successes:3}/{native.trials}   through rtx {through.successes:3}/{through.trials}")
+        yield f"{task:40} native {native.successes:3}/{native.trials}   through rtx {through.successes:3}/{through.trials}"
         everything += done
     yield f"native: {_rate(everything, through_rtx=False)}"
     yield f"through rtx: {_rate(everything, through_rtx=True)}"
