@@ -3,9 +3,10 @@
     simpler-widowx   native of `WIDOWX_250`    xyz m, rpy rad, opening 0..1 --> xyz, axis-angle, gripper 1 open, -1 closed; 5 Hz
     simpler-google   native of `GOOGLE_ROBOT`  xyz m, rpy rad, gripper -1 opens .. 1 closes --> xyz, axis-angle, the same; 3 Hz
 
-The arms carry the names of the real data sets: what was trained on those is what is evaluated here. Scenes are the suite's
-fixed list, of which the seed chooses one. There is no expert and there are no demonstrations. Tasks in several parts are left
-out: the suite goes on to the next part when a policy says that it is done, and here nobody's word for that is taken.
+The arms carry the names of the real data sets: what was trained on those is what is evaluated here. The suite draws its scenes
+from the episode's seed: one of its fixed list, of cans a place in the box of its grid. Its package has neither experts nor
+demonstrations: the expert (`bridge/simpler_expert.py`) is ours. Tasks in several parts are left out: the suite goes on to the
+next part when a policy says that it is done, and here nobody's word for that is taken.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rtx.robots.widowx import WIDOWX_250
 _INSTALL = (
     "into a Python 3.10 or 3.11 of its own, as github.com/simpler-env/SimplerEnv says (SAPIEN 2.2.2, numpy below 2), and pip "
     "install msgpack there; then set RTX_SIMPLER_PYTHON to that python. It draws through Vulkan with external semaphores: a "
-    "driver of a GPU (docs/public_suites.md)"
+    "driver of a GPU, or Mesa's lavapipe from 26.1 on (docs/public_suites.md)"
 )
 
 
@@ -33,7 +34,8 @@ def _suite(name: str, title: str, arm: str, robot: Embodiment, tasks: dict[str, 
     return PublicSuite(
         name=name, title=title, arm=arm, robot=robot, tasks=dict.fromkeys(tasks, ""),
         max_steps=max(tasks.values()), task_steps=tasks, environment="rtx.eval.public.simpler:Simpler", install=_INSTALL,
-        python="SIMPLER", episodes_per_cell=24,
+        python="SIMPLER", episodes_per_cell=24, expert="a script of ours for picking up and putting down",
+        expert_tasks=tuple(task for task in tasks if "drawer" not in task),
     )  # fmt: skip
 
 

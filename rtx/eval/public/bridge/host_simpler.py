@@ -5,46 +5,47 @@
 
 import numpy as np
 import simpler_env
-from simpler_env.utils.env.observation_utils import get_image_from_maniskill2_obs_dict
 
 
 class Host:
     def __init__(self):
-        self._task, self._env, self._observation, self._success = None, None, None, False
+        self._task, self._env = None, None
 
     def reset(self, task, seed):
         if task != self._task:
             if self._env is not None:
                 self._env.close()
-            self._env, self._task = simpler_env.make(task), task
-        # The suite's fixed starts; it takes the number modulo theirs.
-        self._observation, _ = self._env.reset(seed=seed % 2**32, options={"obj_init_options": {"episode_id": seed % 2**16}})
-        self._success = False
-        return self._told()
+            # Drawn when asked for; its wrappers only convert pictures and keep a time limit, as who asks does.
+            self._env, self._task = simpler_env.make(task, obs_mode="none").unwrapped, task
+        # A new scene every time: one that was played before settles a little differently.
+        self._env.reset(seed=seed % 2**32, options={"reconfigure": True})
+        return self._told(success=False)
 
     def step(self, action):
-        self._observation, _, done, _, _ = self._env.step(np.asarray(action, np.float64))
-        self._success = self._success or bool(done)
-        return self._told()
+        *_, done, _, _ = self._env.step(np.array(action, np.float64))  # what came over the pipe is read-only
+        return self._told(success=bool(done))
 
     def look(self):
-        return {"images": self._images()}
+        env = self._env
+        env._obs_mode = "image"
+        camera = "3rd_view_camera" if "widowx" in env.robot_uid else "overhead_camera"
+        colour = env.get_obs()["image"][camera]["Color"][..., :3]
+        env._obs_mode = "none"
+        return {"images": {"primary": np.clip(colour * 255, 0, 255).astype(np.uint8)}}
 
-    def _images(self):
-        image = get_image_from_maniskill2_obs_dict(self._env.unwrapped, self._observation)
-        return {"primary": np.ascontiguousarray(image[..., :3])}
+    def expert(self):
+        from simpler_expert import Expert
 
-    def _told(self):
-        env = self._env.unwrapped
+        self._expert = Expert(self._env, self._task)
+
+    def act(self):
+        return {"action": self._expert()}
+
+    def _told(self, *, success):
+        env = self._env
         pose = env.agent.robot.pose.inv() * env.tcp.pose
-        joints = env.agent.robot.get_active_joints()
-        fingers = [i for i, joint in enumerate(joints) if "finger" in joint.name]
-        limits = np.array([joints[i].get_limits()[0] for i in fingers])
-        share = (env.agent.robot.get_qpos()[fingers] - limits[:, 0]) / (limits[:, 1] - limits[:, 0])
-        # Fingers of the WidowX slide apart; those of Google's robot turn towards each other.
-        opening = float(np.mean(share)) if "widowx" in env.robot_uid else 1 - float(np.mean(share))
+        opening = 1 - np.clip(env.agent.get_gripper_closedness(), 0, 1)
         return {
             "state": {"hand": np.concatenate([pose.p, pose.q]).astype(np.float64), "opening": np.float64(opening)},
-            "instruction": env.get_language_instruction(),
-            "success": self._success,
+            "instruction": env.get_language_instruction(), "success": success,
         }  # fmt: skip
