@@ -146,7 +146,7 @@ def _evaluate(out: Path, plan: Preset, preset: str, run_dir: Path, stages: Stage
 
 
 def _report(out: Path, evaluation: Evaluation, prepared: list[PreparedSet], stages: Stages) -> Path:
-    from rtx.eval.report import write_report
+    from rtx.eval.report.page import write_report
 
     with stages.stage("report", "one page with rates, curves and videos"):
         return write_report(

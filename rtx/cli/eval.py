@@ -80,7 +80,7 @@ def _add_compare(verbs: Verbs) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from rtx.eval.side_by_side import compare_folders
+    from rtx.eval.report.side_by_side import compare_folders
 
     print(compare_folders(args.first, args.second, args.out))
 
@@ -99,7 +99,7 @@ def _add_plan(verbs: Verbs) -> None:
 
 
 def _plan(args: argparse.Namespace) -> None:
-    from rtx.eval.sample_size import Question, plan_text
+    from rtx.eval.statistics.sample_size import Question, plan_text
 
     question = Question(
         delta=args.delta, rate=args.rate, differ=args.differ, power=args.power, alpha=args.alpha, family=args.comparisons

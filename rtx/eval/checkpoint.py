@@ -56,7 +56,7 @@ def evaluate_checkpoint(
     checkpoint, what is behind it plays too, on the same seeds, in place of the baselines. `robot`: a user's own, played alone,
     on the simulated arm that is like it; the policy's robots that are no simulated arms find theirs by themselves.
     """
-    from rtx.eval.report import write_report
+    from rtx.eval.report.page import write_report
     from rtx.serve.policy import load_policy
 
     policy = load_policy(checkpoint)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rtx.eval import language_report, questions
+from rtx.eval import questions
 from rtx.eval.language import listen
 from rtx.eval.play import MakeEnvironment
+from rtx.eval.report import language as language_report
 from rtx.eval.results import Evaluation
 from rtx.files import write_json
 

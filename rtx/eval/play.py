@@ -225,7 +225,7 @@ def play(env: Environment, job: Job, ask: Callable[[Observation], ActionChunk]) 
     """Plays one episode in receding horizon: `settings.replan` actions of each answer, then a new question."""
     if job.video is None:
         return _play(env, job, ask, NoRecorder(), recording=False)
-    from rtx.eval.traces import Traces
+    from rtx.eval.report.traces import Traces
     from rtx.eval.video import EpisodeVideo
 
     hz = env.embodiment.control_hz

@@ -20,11 +20,11 @@ import numpy as np
 
 from rtx import images, progress
 from rtx.errors import UserError
-from rtx.eval.across import corrected
-from rtx.eval.comparison import Comparison, compare
-from rtx.eval.rate_tables import comparison_rows, rate_cell
+from rtx.eval.report.rate_tables import comparison_rows, rate_cell
 from rtx.eval.sim import grounding
-from rtx.eval.statistics import Rate
+from rtx.eval.statistics.across import corrected
+from rtx.eval.statistics.comparison import Comparison, compare
+from rtx.eval.statistics.rates import Rate
 from rtx.files import read_json, write_json
 from rtx.tables import html_table
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rtx.errors import UserError, WorldError
-from rtx.eval.across import MiddleMean, corrected, interquartile_mean
-from rtx.eval.comparison import Comparison, compare
 from rtx.eval.outcome import Ledger, Outcome
 from rtx.eval.play import Settings
-from rtx.eval.statistics import Rate
+from rtx.eval.statistics.across import MiddleMean, corrected, interquartile_mean
+from rtx.eval.statistics.comparison import Comparison, compare
+from rtx.eval.statistics.rates import Rate
 from rtx.eval.suite import Suite
 from rtx.files import read_json
 

@@ -7,7 +7,7 @@
     +---------------------------+-----------+
     | instruction                 step  time|
     +---------------------------------------+
-    | actions so far (rtx.eval.traces)      |
+    | actions so far (rtx.eval.report.traces)      |
     +---------------------------------------+
 
 yuv420p and "faststart" are what browsers need; the rate is capped, so that length bounds the size.
@@ -29,7 +29,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rtx.errors import UserError
 from rtx.eval.play import Environment, Frame
-from rtx.eval.traces import HEIGHT_PX, Traces
+from rtx.eval.report.traces import HEIGHT_PX, Traces
 from rtx.files import atomic
 
 VIEW_PX, EYE_PX, STRIP_PX = 320, 160, 48

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rtx.eval.seeded import SeededRate
-from rtx.eval.statistics import Verdict
+from rtx.eval.statistics.rates import Verdict
+from rtx.eval.statistics.seeded import SeededRate
 from rtx.page import terms
 from rtx.reproduce.stages import Stages
 from rtx.tables import Cell

@@ -2,7 +2,7 @@
 
     eval/<seed>/results.json, questions/<seed>/<run>.json --collect--> Findings --as_text, write_page--> report.txt, report.html
 
-Nothing is called a difference unless `rtx.eval.seeded` does.
+Nothing is called a difference unless `rtx.eval.statistics.seeded` does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rtx.eval.results import load_evaluation
-from rtx.eval.seeded import SeededComparison, SeededRate, Trials, compare_seeded, seeded_rate
+from rtx.eval.statistics.seeded import SeededComparison, SeededRate, Trials, compare_seeded, seeded_rate
 from rtx.files import atomic, read_json
 from rtx.page import page
 from rtx.reproduce.parts import NOTE, made, rate_cell, verdict_cell

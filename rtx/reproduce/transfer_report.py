@@ -2,7 +2,7 @@
 
     eval/<seed>/<arm>/results.json, runs/<seed>/<run>/metrics.jsonl --collect--> Findings --as_text, write_page--> report.*
 
-Nothing is called a difference unless `rtx.eval.seeded` does.
+Nothing is called a difference unless `rtx.eval.statistics.seeded` does.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rtx.eval.results import Evaluation, load_evaluation
-from rtx.eval.seeded import SeededComparison, SeededRate, Trials, compare_seeded
-from rtx.eval.statistics import Verdict
+from rtx.eval.statistics.rates import Verdict
+from rtx.eval.statistics.seeded import SeededComparison, SeededRate, Trials, compare_seeded
 from rtx.files import atomic
 from rtx.page import count, page
 from rtx.reproduce.parts import NOTE, made, rate_cell, verdict_cell

@@ -3,8 +3,8 @@
 import pytest
 
 from rtx.eval.evaluate import evaluate
-from rtx.eval.report import write_report
-from rtx.eval.side_by_side import compare_folders
+from rtx.eval.report.page import write_report
+from rtx.eval.report.side_by_side import compare_folders
 from rtx.eval.suite import Suite
 from tests.browser import check_page, open_page
 from tests.eval.point_robot import ARMS, GoalPolicy, PointRobot, contract

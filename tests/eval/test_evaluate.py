@@ -17,7 +17,7 @@ from rich.console import Console
 from rtx.errors import UserError
 from rtx.eval.evaluate import evaluate
 from rtx.eval.play import Settings
-from rtx.eval.report import write_report
+from rtx.eval.report.page import write_report
 from rtx.eval.results import load_evaluation
 from rtx.eval.suite import Suite, episodes
 from tests.eval.point_robot import ARMS, GoalPolicy, PointRobot, contract

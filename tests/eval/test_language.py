@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rtx.eval.language import CHANGES, PLAIN, Listener, Reworded, blanked, listen, negated, paraphrased, swapped, wordings
-from rtx.eval.language_report import against_plain, as_text, section, to_json
+from rtx.eval.report.language import against_plain, as_text, section, to_json
 from rtx.eval.suite import Suite, episodes
 from rtx.spec import Contract, Observation
 from tests.checked_html import check

@@ -20,7 +20,7 @@ from rtx.eval.play import Frame, Pilot
 from rtx.eval.public.environment import PublicEnvironment, build
 from rtx.eval.public.suite import PublicSuite
 from rtx.eval.seeds import seed_for
-from rtx.eval.statistics import Rate
+from rtx.eval.statistics.rates import Rate
 from rtx.robots.adapter_layout import default_layout
 from rtx.robots.public_arms import PUBLIC_ARMS
 from rtx.spec import ActionChunk

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from rtx.eval.across import interquartile_mean
-from rtx.eval.differences import bootstrap_difference, paired_difference, unpaired_difference
-from rtx.eval.seeded import SeededRate, compare_seeded
-from rtx.eval.statistics import Rate, wilson
+from rtx.eval.statistics.across import interquartile_mean
+from rtx.eval.statistics.differences import bootstrap_difference, paired_difference, unpaired_difference
+from rtx.eval.statistics.rates import Rate, wilson
+from rtx.eval.statistics.seeded import SeededRate, compare_seeded
 
 DRAWS = 10_000
 POINT = 0.01

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from rtx.eval.sequential import anytime_p, e_value
+from rtx.eval.statistics.sequential import anytime_p, e_value
 
 
 @pytest.mark.parametrize(("k", "l"), [(0, 0), (1, 0), (5, 1), (3, 3), (12, 2)])
@@ -52,7 +52,7 @@ def test_equal_policies_are_told_apart_in_no_more_than_5_of_100_runs_however_oft
 
 def test_mcnemar_looked_at_after_every_round_would_err_far_more_often():
     """The reason for all this: the test for a fixed number, repeated."""
-    from rtx.eval.statistics import mcnemar_exact
+    from rtx.eval.statistics.rates import mcnemar_exact
 
     gaps = drawn([(0.5, 0.5)] * 4, 200, 40)
     assert ever_rejected(gaps, 0.05, mcnemar_exact) > 0.12

@@ -3,8 +3,8 @@
 import pytest
 
 from rtx.errors import UserError
-from rtx.eval.seeded import SeededRate, compare_seeded, seeded_rate
-from rtx.eval.statistics import Rate, wilson
+from rtx.eval.statistics.rates import Rate, wilson
+from rtx.eval.statistics.seeded import SeededRate, compare_seeded, seeded_rate
 
 
 def trials(*outcomes: int) -> list[dict[str, bool]]:

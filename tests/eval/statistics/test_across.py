@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import trim_mean
 
-from rtx.eval.across import corrected, holm, interquartile_mean
-from rtx.eval.comparison import Comparison
-from rtx.eval.statistics import Rate
+from rtx.eval.statistics.across import corrected, holm, interquartile_mean
+from rtx.eval.statistics.comparison import Comparison
+from rtx.eval.statistics.rates import Rate
 
 
 def test_holm_is_as_published():
@@ -26,7 +26,7 @@ def test_holm_keeps_false_alarms_of_all_rows_together_below_alpha():
 
 
 def row(only_first: int, only_second: int, trials: int = 40) -> Comparison:
-    from rtx.eval.statistics import mcnemar_exact
+    from rtx.eval.statistics.rates import mcnemar_exact
 
     return Comparison(
         first=Rate(only_first, trials), second=Rate(only_second, trials), only_first=only_first, only_second=only_second,

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rtx.eval import films, report
 from rtx.eval.evaluate import evaluate
-from rtx.eval.plots import success_plot
-from rtx.eval.statistics import Rate
+from rtx.eval.report import films
+from rtx.eval.report.page import convention, write_report
+from rtx.eval.report.plots import success_plot
+from rtx.eval.statistics.rates import Rate
 from rtx.eval.suite import Suite
 from rtx.robots.sim_arms import SIM_ARMS
 from tests.checked_html import check, reaches
@@ -37,7 +38,7 @@ def page(evaluation):
     lines = [{"step": s, "kind": "train", "loss": 3 - s / 100} for s in range(0, 100, 10)]
     lines += [{"step": 50, "kind": "val", "loss": 2.7}, {"step": 60, "kind": "train", "loss": None}]
     metrics.write_text("\n".join(json.dumps(line) for line in lines) + '\n{"step": 7')
-    path = report.write_report(
+    path = write_report(
         evaluation.out / "r.html", evaluation=evaluation, training_metrics=metrics, stage_seconds={"training": 200.0},
         facts={"note": "a & b"},
     )  # fmt: skip
@@ -84,7 +85,7 @@ def test_every_film_has_a_strip_from_its_first_frame_to_its_last(page, evaluatio
 
 def test_where_no_video_has_room_the_strips_are_shown(evaluation, tmp_path, monkeypatch):
     monkeypatch.setattr(films, "_STRIP_RESERVE", films.MAX_BYTES)
-    text = report.write_report(tmp_path / "r.html", evaluation=evaluation).read_text()
+    text = write_report(tmp_path / "r.html", evaluation=evaluation).read_text()
     assert "<video" not in text
     assert text.count("<img") == 3
     assert "in the folder of videos" not in text
@@ -92,7 +93,7 @@ def test_where_no_video_has_room_the_strips_are_shown(evaluation, tmp_path, monk
 
 def test_too_many_videos_are_left_in_their_folder_and_counted(evaluation, tmp_path, monkeypatch):
     monkeypatch.setattr(films, "MAX_BYTES", 1)
-    text = report.write_report(tmp_path / "r.html", evaluation=evaluation).read_text()
+    text = write_report(tmp_path / "r.html", evaluation=evaluation).read_text()
     assert "<video" not in text
     assert "3 more are in the folder of videos" in text
 
@@ -109,7 +110,7 @@ def test_too_many_videos_are_left_in_their_folder_and_counted(evaluation, tmp_pa
     ],
 )
 def test_conventions_in_words(arm, words):
-    assert report.convention(SIM_ARMS[arm]).startswith(words)
+    assert convention(SIM_ARMS[arm]).startswith(words)
 
 
 def test_a_rate_is_drawn_where_it_is():

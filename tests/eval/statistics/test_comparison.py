@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import fisher_exact
 
 from rtx.errors import UserError
-from rtx.eval.across import corrected
-from rtx.eval.comparison import compare, compare_unpaired
-from rtx.eval.differences import paired_difference, unpaired_difference
-from rtx.eval.statistics import Rate, mcnemar_exact
+from rtx.eval.statistics.across import corrected
+from rtx.eval.statistics.comparison import compare, compare_unpaired
+from rtx.eval.statistics.differences import paired_difference, unpaired_difference
+from rtx.eval.statistics.rates import Rate, mcnemar_exact
 
 
 def episodes(successes: int, trials: int) -> dict[str, bool]:

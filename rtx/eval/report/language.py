@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
-from rtx.eval.across import corrected
-from rtx.eval.comparison import Comparison, compare
 from rtx.eval.language import CHANGES, PLAIN, Listening
-from rtx.eval.rate_tables import rate_cell, verdict_cell
+from rtx.eval.report.rate_tables import rate_cell, verdict_cell
+from rtx.eval.statistics.across import corrected
+from rtx.eval.statistics.comparison import Comparison, compare
 from rtx.tables import html_table, text_table
 
 _OUGHT = {"swap": "fall", "negate": "fall", "paraphrase": "stay", "blank": "fall"}

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import binomtest
 
 from rtx.errors import UserError
-from rtx.eval.statistics import Interval, Rate, mcnemar_exact, wilson
+from rtx.eval.statistics.rates import Interval, Rate, mcnemar_exact, wilson
 
 # Newcombe 1998, Statistics in Medicine 17, table I, method 3.
 PUBLISHED = [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]

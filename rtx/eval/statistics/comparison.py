@@ -1,10 +1,10 @@
 """A verdict on two policies: by a test on the episodes that both played, or on two lots of episodes that neither shares.
 
-    successes on the same seeds --.-- exact McNemar (an e value, if stopped early) --> p ----------------.
-                                  `-- interval of the difference (rtx.eval.differences) ------------------+--> verdict
+    successes on the same seeds --.-- exact McNemar (an e value, if stopped early) --> p ---.
+                                  `-- interval of the difference (differences.py) ----------+--> verdict
 
 A difference is called only if BOTH the test and the interval of the difference say so. Where many rows are read side by side,
-p is corrected for their number first (`rtx.eval.across`). Whether the intervals of the two rates overlap does not enter: they
+p is corrected for their number first (`across.py`). Whether the intervals of the two rates overlap does not enter: they
 know nothing of the pairs, and would ask for two or three times the episodes.
 """
 
@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rtx.errors import UserError
-from rtx.eval.differences import paired_difference, unpaired_difference
-from rtx.eval.sequential import anytime_p
-from rtx.eval.statistics import CONFIDENCE, Interval, Rate, Verdict, mcnemar_exact
+from rtx.eval.statistics.differences import paired_difference, unpaired_difference
+from rtx.eval.statistics.rates import CONFIDENCE, Interval, Rate, Verdict, mcnemar_exact
+from rtx.eval.statistics.sequential import anytime_p
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rtx.errors import UserError
-from rtx.eval.comparison import Comparison
-from rtx.eval.sample_size import Question, paired_episodes, paired_power, plan_text, unpaired_episodes
-from rtx.eval.statistics import Rate, mcnemar_exact
+from rtx.eval.statistics.comparison import Comparison
+from rtx.eval.statistics.rates import Rate, mcnemar_exact
+from rtx.eval.statistics.sample_size import Question, paired_episodes, paired_power, plan_text, unpaired_episodes
 
 CASES = [Question(delta=0.3, rate=0.4), Question(delta=0.1, rate=0.8, family=4)]
 

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import get_args
 
 from rtx.errors import UserError, unknown_name
-from rtx.eval.across import corrected
-from rtx.eval.comparison import Comparison, compare, compare_unpaired
-from rtx.eval.differences import bootstrap_difference
-from rtx.eval.films import film_cards
 from rtx.eval.outcome import Outcome
-from rtx.eval.rate_tables import NOTE, TITLES, comparison_rows, in_words, verdict
+from rtx.eval.report.films import film_cards
+from rtx.eval.report.rate_tables import NOTE, TITLES, comparison_rows, in_words, verdict
 from rtx.eval.results import Evaluation, Group, load_evaluation, short_rate
-from rtx.eval.statistics import Rate
+from rtx.eval.statistics.across import corrected
+from rtx.eval.statistics.comparison import Comparison, compare, compare_unpaired
+from rtx.eval.statistics.differences import bootstrap_difference
+from rtx.eval.statistics.rates import Rate
 from rtx.files import atomic
 from rtx.page import count, page, terms
 from rtx.tables import html_table, text_table

@@ -17,7 +17,7 @@ from statistics import NormalDist
 import numpy as np
 
 from rtx.errors import UserError
-from rtx.eval.statistics import CONFIDENCE, Interval, Rate, fair_confidence, wilson
+from rtx.eval.statistics.rates import CONFIDENCE, Interval, Rate, fair_confidence, wilson
 
 _MIN_PAIRS = 5  # fewer say nothing that a resampling could find
 _DRAWS = 2000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from rtx.eval.statistics import Rate
+from rtx.eval.statistics.rates import Rate
 from rtx.plots import RIGHT, WIDTH, Number, line, series, svg, text
 
 _LEFT, _ROW, _LANE, _TOP = 104, 22, 13, 8

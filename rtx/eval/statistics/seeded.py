@@ -21,8 +21,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rtx.errors import UserError
-from rtx.eval.comparison import Comparison, compare
-from rtx.eval.statistics import CONFIDENCE, Interval, Rate, Verdict, score_interval
+from rtx.eval.statistics.comparison import Comparison, compare
+from rtx.eval.statistics.rates import CONFIDENCE, Interval, Rate, Verdict, score_interval
 
 Trials = Mapping[str, bool]
 """Of one seed: what was tried, and whether it went well."""

@@ -8,7 +8,7 @@ from rtx.cli import main
 from rtx.errors import UserError
 from rtx.eval.evaluate import evaluate
 from rtx.eval.play import Settings
-from rtx.eval.side_by_side import SideBySide, compare_folders, compare_page, side
+from rtx.eval.report.side_by_side import SideBySide, compare_folders, compare_page, side
 from rtx.eval.suite import Suite
 from tests.checked_html import check, reaches
 from tests.eval.point_robot import ARMS, GoalPolicy, PointRobot, contract

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rtx.eval.comparison import Comparison
-from rtx.eval.statistics import CONFIDENCE, Interval, Rate
+from rtx.eval.statistics.comparison import Comparison
+from rtx.eval.statistics.rates import CONFIDENCE, Interval, Rate
 
 _DRAWS = 2000
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rtx import plots
-from rtx.eval.films import films_section
-from rtx.eval.rate_tables import NOTE, TITLES, group_section, percent, plots_section, verdict
+from rtx.eval.report.films import films_section
+from rtx.eval.report.rate_tables import NOTE, TITLES, group_section, percent, plots_section, verdict
 from rtx.eval.results import Evaluation
-from rtx.eval.statistics import Rate
+from rtx.eval.statistics.rates import Rate
 from rtx.files import atomic
 from rtx.page import count, page, terms
 from rtx.tables import Cell, html_table

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from rtx import plots
-from rtx.eval.comparison import Comparison
-from rtx.eval.plots import success_plot
+from rtx.eval.report.plots import success_plot
 from rtx.eval.results import Evaluation, Group
-from rtx.eval.statistics import Interval, Rate
+from rtx.eval.statistics.comparison import Comparison
+from rtx.eval.statistics.rates import Interval, Rate
 from rtx.tables import Cell, html_table
 
 TITLES: Mapping[Group, str] = {"arm": "robot", "task": "task", "split": "split"}
