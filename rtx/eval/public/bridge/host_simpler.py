@@ -17,7 +17,7 @@ class Host:
                 self._env.close()
             # Drawn when asked for; its wrappers only convert pictures and keep a time limit, as who asks does.
             self._env, self._task = simpler_env.make(task, obs_mode="none").unwrapped, task
-        # A new scene every time: one that was played before settles a little differently.
+        # A new scene every time: nothing of what was played before is left in it.
         self._env.reset(seed=seed % 2**32, options={"reconfigure": True})
         return self._told(success=False)
 

@@ -1,7 +1,8 @@
 """A scripted expert of ours for SimplerEnv's tasks of picking up: from above, across the object's narrowest side.
 
-    over it, down, close, up --> [lift] stays there
-                             --> [put, near] over the place, down, open, up
+    over it, down, close --> [pick] up
+                         --> [put] up, over the place, down, open, up
+                         --> [near] along the table to the place, open, up
 
 It knows the simulator's state: meshes, poses, and where the arm's controller means to be. It speaks the suite's own actions.
 Everything is in metres, in the frame of the robot's base, in which z is up.
@@ -49,7 +50,8 @@ class Arm:
 class WidowX(Arm):
     """Its deltas add up from where the controller means to be: turned about where the hand is, which lags behind."""
 
-    max_step, max_turn, near = 0.04, 0.3, 0.004
+    max_step, max_turn, near, patience = 0.04, 0.3, 0.004, 14
+    lowest, highest = 0.0, 0.28  # of the way to an object
     opened, closed, closing_steps = 1.0, -1.0, 4
     tip, palm = 0.018, 0.02  # from the middle of the grip to the fingers' ends, and to what the fingers hang from
 
@@ -64,11 +66,12 @@ class WidowX(Arm):
 
 
 class Google(Arm):
-    """Its deltas start from where the hand is."""
+    """Its deltas start from where the hand is, which goes about a third of them in one step."""
 
-    max_step, max_turn, near = 0.06, 0.3, 0.01
+    max_step, max_turn, near, patience = 0.12, 0.3, 0.01, 22
+    lowest, highest = 0.97, 0.985  # cans and bottles stand about
     opened, closed, closing_steps = -1.0, 1.0, 5
-    tip, palm = 0.01, 0.08
+    tip, palm = 0.03, 0.08
 
     def reference(self):
         return *self.pose(), np.zeros(3)
@@ -83,7 +86,7 @@ class Google(Arm):
 
 class Expert:
     _OVER, _CARRIED, _AIR, _BESIDE = 0.07, 0.04, 0.004, 0.04
-    _PATIENCE, _ANGLES, _NEAR_RAD, _TURNING = 14, 36, 0.08, 0.004
+    _ANGLES, _NEAR_RAD, _TURNING = 36, 0.08, 0.004
 
     def __init__(self, env, task):
         self._env, self._arm = env, (WidowX if "widowx" in task else Google)(env)
@@ -101,14 +104,17 @@ class Expert:
         start = arm.points(actor)
         place, rotation = self._grasp(start)
         over = place + _up(self._OVER + np.ptp(start[:, 2]) / 2)
+        over[2] = min(over[2], arm.highest)
+        yield from self._to(np.array([*over[:2], max(over[2], arm.lowest)]), rotation, arm.opened)
         yield from self._to(over, rotation, arm.opened)
         yield from self._to(place, rotation, arm.opened)
         yield from self._hold(arm.closed, arm.closing_steps)
-        yield from self._to(over, rotation, arm.closed)
-        if goal is not None:
-            here = arm.points(actor)
-            wanted, floor = self._beside(here, goal, start) if "near" in task else self._onto(goal)
-            yield from self._set_down(actor, wanted, floor, rotation)
+        if "near" in task:
+            yield from self._drag(actor, goal, rotation)
+        else:
+            yield from self._to(over, rotation, arm.closed)
+        if "widowx" in task:
+            yield from self._set_down(actor, goal, rotation)
         yield from self._hold(arm.closed if goal is None else arm.opened, 10**9)
 
     def _grasp(self, points):
@@ -124,23 +130,25 @@ class Expert:
         height = max((low + high)[2] / 2, low[2] + self._arm.tip, high[2] - self._arm.palm)
         return np.array([*middle[:2], height]), self._arm.hand(closing)
 
-    def _onto(self, goal):
-        points = self._arm.points(goal)
-        return _middle(points)[:2], points[:, 2].max()
-
-    def _beside(self, carried, goal, start):
-        """Near the goal, on the side from which it comes; as high as it stood."""
-        points = self._arm.points(goal)
-        there, here = _middle(points)[:2], _middle(start)[:2]
-        away = (here - there) / np.linalg.norm(here - there)
+    def _drag(self, actor, goal, rotation):
+        """Near the goal, on the side from which it comes."""
+        arm = self._arm
+        carried, points = arm.points(actor), arm.points(goal)
+        there, middle = _middle(points)[:2], _middle(carried)[:2]
+        away = (middle - there) / np.linalg.norm(middle - there)
         reach = sum(np.ptp(p[:, :2] @ away) / 2 for p in (points, carried))
-        return there + away * (reach + self._BESIDE), start[:, 2].min()
+        wanted = there + away * (reach + self._BESIDE)
+        place = arm.pose()[0] + np.array([*(wanted - middle), self._AIR])
+        yield from self._to(place, rotation, arm.closed)
+        yield from self._hold(arm.opened, arm.closing_steps)
+        yield from self._to(place + _up(self._OVER), rotation, arm.opened)
 
-    def _set_down(self, actor, wanted, floor, rotation):
+    def _set_down(self, actor, goal, rotation):
+        """On the goal's middle."""
         arm = self._arm
         here, _ = arm.pose()
-        carried = arm.points(actor)
-        middle = _middle(carried)[:2]
+        carried, points = arm.points(actor), arm.points(goal)
+        middle, wanted, floor = _middle(carried)[:2], _middle(points)[:2], points[:, 2].max()
         rise = max(0.0, floor + self._CARRIED - carried[:, 2].min())
         over = here + _up(rise)
         yield from self._to(over, rotation, arm.closed)
@@ -154,7 +162,7 @@ class Expert:
     def _to(self, position, rotation, gripper):
         """Until it is there, or it does not get nearer."""
         arm = self._arm
-        for _ in range(self._PATIENCE):
+        for _ in range(arm.patience):
             here, turned = arm.pose()
             if np.linalg.norm(position - here) < arm.near and (rotation * turned.inv()).magnitude() < self._NEAR_RAD:
                 return
