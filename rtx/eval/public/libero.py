@@ -4,7 +4,8 @@
     state: pose in the suite's world, as the published data sets have it; pictures turned by half a turn, likewise
 
 A scene is one of the task's stored initial states, chosen by the seed; the suite's time limits; ten idle steps before the
-episode, in which things settle, as published evaluations have it. There is no expert, and the package has no demonstrations.
+episode, in which things settle, as published evaluations have it. The package has neither an expert nor demonstrations: the
+script is ours (bridge/libero_expert.py), for tasks that are done by putting something on or into something.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _STEPS = {"libero_spatial": 220, "libero_object": 280, "libero_goal": 300, "libe
 """Published evaluations' limits, longer than the longest demonstration of each suite."""
 _COUNT = {name: 90 if name == "libero_90" else 10 for name in _STEPS}
 TASKS = {f"{name}-{number}": "" for name, count in _COUNT.items() for number in range(count)}
+_PUTS = {"libero_spatial": range(10), "libero_object": range(10)}
+"""Suites whose tasks are all of that kind; of the other suites' tasks none is offered to the script."""
 SUITE = PublicSuite(
     name="libero", title="LIBERO: spatial, object, goal, 10 (and 90 when asked for)", arm="libero_panda", robot=LIBERO_PANDA,
     tasks=TASKS, max_steps=520, task_steps={task: _STEPS[task.rpartition("-")[0]] for task in TASKS},
@@ -28,7 +31,9 @@ SUITE = PublicSuite(
         "into a Python of its own: pip install hf-libero==0.1.4 msgpack (its meshes are fetched from the Hugging Face hub when "
         "first used); then set RTX_LIBERO_PYTHON to that python (docs/public_suites.md)"
     ),
-    python="LIBERO", default_tasks=tuple(task for task in TASKS if not task.startswith("libero_90")),
+    python="LIBERO", expert="a script of ours for putting things on or into others",
+    expert_tasks=tuple(f"{name}-{number}" for name, numbers in _PUTS.items() for number in numbers),
+    default_tasks=tuple(task for task in TASKS if not task.startswith("libero_90")),
 )  # fmt: skip
 
 
