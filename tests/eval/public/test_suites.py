@@ -73,8 +73,12 @@ def test_scenes_follow_from_their_seeds_and_are_seen(name, task):
 
 
 @pytest.mark.parametrize(
-    ("name", "task"), [("metaworld", "button-press-v3"), ("robosuite", "Lift"), ("maniskill", "PickCube-v1")]
-)
+    ("name", "task"),
+    [
+        ("metaworld", "button-press-v3"), ("robosuite", "Lift"), ("maniskill", "PickCube-v1"),
+        ("simpler-widowx", "widowx_stack_cube"), ("simpler-google", "google_robot_move_near"),
+    ],
+)  # fmt: skip
 def test_the_expert_solves_it_natively_and_through_rtx(name, task):
     needs(name)
     text = run("-m", "rtx.cli", "suite", "replay", name, "--tasks", task, "--episodes", "1")
@@ -110,6 +114,9 @@ RATES = {
     "gym-aloha": (20, 0.4),
     "maniskill": (10, 0.9),
     "language-table": (3, 0.9),
+    "libero": (2, 0.9),
+    "simpler-widowx": (10, 0.95),
+    "simpler-google": (10, 0.8),
 }
 """Episodes of each task, and the least share of them that the expert solves (docs/public_suites.md has what it did)."""
 
