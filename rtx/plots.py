@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-WIDTH = 460  # of the view box: readable at 1:1 on a phone
+WIDTH, WIDE = 460, 920  # of the view box: readable at 1:1 on a phone; on a page that holds one beside no other
 RIGHT = 22
 _LEFT, _TOP = 58, 10
 _MAX_POINTS = 400  # of a curve: more than one a pixel is only weight

@@ -13,10 +13,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from rtx.eval.report.plots import success_plot
 from rtx.eval.results import load_evaluation
 from rtx.eval.statistics.seeded import SeededComparison, SeededRate, Trials, compare_seeded, seeded_rate
 from rtx.files import atomic, read_json
 from rtx.page import page
+from rtx.plots import WIDE, figure
 from rtx.reproduce.parts import NOTE, made, rate_cell, verdict_cell
 from rtx.reproduce.stages import Stages
 from rtx.tables import html_table
@@ -135,7 +137,14 @@ def _short(run: str) -> str:
 
 def _rates(findings: Findings) -> str:
     rows = [[LABELS[run], *(rate_cell(findings.rate(measure, run)) for measure in MEASURES)] for run in LABELS]
-    return html_table(["", *MEASURES.values()], rows)
+    runs = [run for run in LABELS if all(findings.rate(measure, run) for measure in MEASURES)]
+    rates = {
+        title: [rate for run in runs if (rate := findings.rate(measure, run)) is not None]
+        for measure, title in MEASURES.items()
+    }
+    drawn = success_plot(rates, width=WIDE)
+    plot = figure("95 % intervals over seeds", drawn, [LABELS[run] for run in runs])
+    return plot + html_table(["", *MEASURES.values()], rows)
 
 
 def _differences(findings: Findings) -> str:

@@ -15,11 +15,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from rtx.eval.report.plots import success_plot
 from rtx.eval.results import Evaluation, load_evaluation
 from rtx.eval.statistics.rates import Verdict
 from rtx.eval.statistics.seeded import SeededComparison, SeededRate, Trials, compare_seeded
 from rtx.files import atomic
 from rtx.page import count, page
+from rtx.plots import WIDE, figure
 from rtx.reproduce.parts import NOTE, made, rate_cell, verdict_cell
 from rtx.reproduce.stages import Stages
 from rtx.tables import html_table, text_table
@@ -203,7 +205,9 @@ def _section(first: str, second: str, pairs: Sequence[Pair]) -> str:
         cells = rate_cell(found.first), rate_cell(found.second), verdict_cell(found.verdict)
         rows.append([pair.arms, pair.task, *cells, found.reason])
     head = ["arms", "task", first, second, "the first is", "why"]
-    return f"<h2>{escape(first.capitalize())} against {escape(second)}</h2>{html_table(head, rows)}"
+    drawn = success_plot({f"{pair.arms}, {pair.task}": [pair.found.first, pair.found.second] for pair in pairs}, width=WIDE)
+    plot = figure("solved, 95 % intervals over seeds", drawn, [first, second])
+    return f"<h2>{escape(first.capitalize())} against {escape(second)}</h2>{plot}{html_table(head, rows)}"
 
 
 def _error_table(errors: Sequence[Errors]) -> str:

@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from rtx.eval.statistics.rates import Rate
+from rtx.eval.statistics.seeded import SeededRate
 from rtx.plots import RIGHT, WIDTH, Number, line, series, svg, text
 
-_LEFT, _ROW, _LANE, _TOP = 104, 22, 13, 8
+_LEFT, _LETTER, _ROW, _LANE, _TOP = 104, 7, 22, 13, 8
 
 
-def success_plot(rates: Mapping[str, Sequence[Rate]]) -> str:
-    """`rates[group]` holds one rate per policy, in the order of the legend; groups from top to bottom."""
+def success_plot(rates: Mapping[str, Sequence[Rate | SeededRate]], *, width: int = WIDTH) -> str:
+    """`rates[group]` holds one rate per policy, as the legend has them; groups from top to bottom. `width`: the view box's."""
+    left = max(_LEFT, 12 + _LETTER * max(map(len, rates)))
     lanes = max(len(of_group) for of_group in rates.values())
     height_of_group = _ROW + _LANE * (lanes - 1)
     bottom = _TOP + height_of_group * len(rates)
-    parts = [line(_x(p), _TOP, _x(p), bottom, "grid") + text(_x(p), bottom + 15, f"{p} %", "middle") for p in range(0, 101, 25)]
+
+    def place(share: float) -> Number:
+        return left + (width - left - RIGHT) * share
+
+    parts = []
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x = place(share)
+        parts.append(line(x, _TOP, x, bottom, "grid") + text(x, bottom + 15, f"{share:.0%}".replace("%", " %"), "middle"))
     for row, (group, of_group) in enumerate(rates.items()):
         top = _TOP + row * height_of_group
         middle = top + height_of_group / 2
-        parts.append(text(_LEFT - 8, middle + 4, group, "end"))
+        parts.append(text(left - 8, middle + 4, group, "end"))
         for lane, rate in enumerate(of_group):
-            parts.append(_whisker(rate, middle + (lane - (len(of_group) - 1) / 2) * _LANE, lane, group))
-    return svg(bottom + 22, "".join(parts), "success rate with 95 % intervals")
+            parts.append(_whisker(rate, place, middle + (lane - (len(of_group) - 1) / 2) * _LANE, lane, group))
+    return svg(bottom + 22, "".join(parts), "success rate with 95 % intervals", width=width)
 
 
-def _whisker(rate: Rate, y: Number, lane: int, group: str) -> str:
-    low, high = _x(100 * rate.interval.low), _x(100 * rate.interval.high)
+def _whisker(rate: Rate | SeededRate, place: Callable[[float], Number], y: Number, lane: int, group: str) -> str:
+    low, high = place(rate.interval.low), place(rate.interval.high)
     marks = (
         line(low, y, high, y, "whisker") + line(low, y - 3, low, y + 3, "whisker") + line(high, y - 3, high, y + 3, "whisker")
     )
-    dot = f"<circle cx='{_x(100 * rate.value):.1f}' cy='{y:.1f}' r='4.5'/>" if rate.trials else ""
+    dot = f"<circle cx='{place(rate.value):.1f}' cy='{y:.1f}' r='4.5'/>" if rate.trials else ""
     return f"<g class='{series(lane)}'><title>{escape(f'{group}: {rate}')}</title>{marks}{dot}</g>"
-
-
-def _x(percent: Number) -> Number:
-    return _LEFT + (WIDTH - _LEFT - RIGHT) * percent / 100

@@ -43,6 +43,10 @@ class SeededRate:
         return Rate(sum(rate.successes for rate in self.seeds), sum(rate.trials for rate in self.seeds))
 
     @property
+    def trials(self) -> int:
+        return self.whole.trials
+
+    @property
     def value(self) -> float:
         return self.whole.value
 
