@@ -54,16 +54,19 @@ def evaluate_checkpoint(
     `language`: the same scenes with other words too (`rtx.eval.language`). `questions`: a JSONL, of which up to 500 are asked.
     Without `arms` the suite is narrowed to those the checkpoint knows. With `server`, the URL of a policy server with the same
     checkpoint, what is behind it plays too, on the same seeds, in place of the baselines. `robot`: a user's own, played alone,
-    on the simulated arm that is like it; the policy's robots that are no simulated arms find theirs by themselves.
+    on the simulated arm that is like it; the policy's robots that are no simulated arms find theirs by themselves. Raises
+    UserError for `against` beside `server`, and as the suite, the checkpoint and the server do.
     """
     from rtx.eval.report.page import write_report
     from rtx.serve.policy import load_policy
 
+    if server is not None and against is not None:
+        raise UserError("a server's policy is compared with its own checkpoint, and so cannot be with another: leave one out")
     policy = load_policy(checkpoint)
     stage = _stage(policy, checkpoint, find_suite(suite), robot)
     chosen = find_suite(suite, arms=arms or stage.arms, tasks=tasks, splits=splits, episodes_per_cell=episodes_per_cell)
     make_environment = stage.environments(chosen, make_environment)
-    other = load_policy(against) if against is not None and server is None else None
+    other = None if against is None else load_policy(against)
     with contextlib.ExitStack() as stack:
         policies = stage.renamed(_side_by_side(policy, other, stack, server=server, baselines=baselines))
         evaluation = evaluate(

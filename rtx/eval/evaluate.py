@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rtx.errors import UserError, unknown_name
 from rtx.eval import rollout
@@ -22,6 +23,9 @@ from rtx.eval.suite import Suite, episodes
 from rtx.eval.worker import environment_of
 from rtx.files import write_json
 from rtx.progress import bar
+
+if TYPE_CHECKING:
+    from rtx.eval.public.suite import PublicSuite
 
 LOOK_EVERY = 4
 """Episodes of each cell between two looks at whether to stop: arms are built anew for each."""
@@ -124,7 +128,8 @@ def _jobs(
     policies: Mapping[str, rollout.Policy], suite: Suite, settings: Settings, videos: Path, video_per_cell: int
 ) -> list[Job]:
     """Every episode for every policy, side by side: a part of the list compares the policies as fairly as the whole."""
-    main, look = next(iter(policies)), _look(suite)
+    main, public = next(iter(policies)), _public(suite)
+    look = "" if public is None else public.look
     jobs = []
     for number, episode in enumerate(episodes(suite)):
         for name, policy in policies.items():
@@ -161,10 +166,8 @@ def _video_name(job: Job) -> str:
 def _max_seconds(suite: Suite, task: str) -> float:
     if suite.max_seconds is not None:
         return suite.max_seconds
-    if suite.environment != "sim":
-        from rtx.eval.public.registry import find_public
-
-        return find_public(suite.environment).max_seconds(task)
+    if (public := _public(suite)) is not None:
+        return public.max_seconds(task)
     from rtx.eval.sim.tasks import TASKS
 
     if task not in TASKS:
@@ -172,12 +175,13 @@ def _max_seconds(suite: Suite, task: str) -> float:
     return TASKS[task].max_seconds
 
 
-def _look(suite: Suite) -> str:
+def _public(suite: Suite) -> PublicSuite | None:
+    """None for suites of our own simulator."""
     if suite.environment == "sim":
-        return ""
+        return None
     from rtx.eval.public.registry import find_public
 
-    return find_public(suite.environment).look
+    return find_public(suite.environment)
 
 
 def _is_done(job: Job, ledger: Ledger) -> bool:

@@ -26,7 +26,7 @@ def rate_cell(rate: SeededRate | None) -> Cell:
     low, high = 100 * rate.interval.low, 100 * rate.interval.high
     seeds = ", ".join(f"{100 * of_seed.value:.0f}" for of_seed in rate.seeds)
     return Cell(
-        f"<td class='rate'>{100 * rate.value:.0f} %<small>{low:.0f} to {high:.0f} %, {rate.whole.trials} trials; "
+        f"<td class='rate'>{100 * rate.value:.0f} %<small>{low:.0f} to {high:.0f} %, {rate.trials} trials; "
         f"seeds {seeds}</small></td>"
     )
 

@@ -7,6 +7,7 @@ Nothing is called a difference unless `rtx.eval.statistics.seeded` does.
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +39,7 @@ class Pair:
     first: Sequence[Trials]
     second: Sequence[Trials]
 
-    @property
+    @functools.cached_property
     def found(self) -> SeededComparison:
         return compare_seeded(self.first, self.second)
 

@@ -56,3 +56,5 @@ def test_a_checkpoint_of_another_robot_is_refused(run_dir, tmp_path, monkeypatch
     monkeypatch.setattr("rtx.serve.policy.load_policy", lambda _: policy)
     with pytest.raises(UserError, match=r"knows no arm of suite 'quick'.*trained on bridge_dataset"):
         evaluate_checkpoint(run_dir, tmp_path)
+    with pytest.raises(UserError, match="leave one out"):
+        evaluate_checkpoint(run_dir, tmp_path, server="ws://127.0.0.1:1", against=run_dir)

@@ -38,9 +38,7 @@ def record_public(suite: PublicSuite, out: Path, *, tasks: Sequence[str] = (), e
     Raises UserError for a task without an expert and for an arm that is a real data set's, WorldError where the expert fails
     too often.
     """
-    arm, tasks = suite.arm, tuple(tasks) or suite.replayable()
-    for task in tasks:
-        suite.check_expert(task)
+    arm, tasks = suite.arm, suite.replayable(tasks)
     if arm not in PUBLIC_ARMS:
         raise UserError(f"demonstrations of {arm!r} are those of the real data set of this name; record another suite")
     if episodes * len(tasks) < 2:

@@ -58,9 +58,7 @@ def replay(suite: PublicSuite, *, tasks: Sequence[str] = (), episodes: int = 10)
 
     Raises UserError for a task without an expert.
     """
-    tasks = tuple(tasks) or suite.replayable()
-    for task in tasks:
-        suite.check_expert(task)
+    tasks = suite.replayable(tasks)
     env = build(suite)
     try:
         for task in tasks:

@@ -9,7 +9,7 @@ rtx.eval.public.environment.PublicEnvironment
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rtx.embodiment import Embodiment
@@ -61,8 +61,12 @@ class PublicSuite:
         self.check_task(task)
         return self.task_steps.get(task, self.max_steps) / self.robot.control_hz
 
-    def replayable(self) -> tuple[str, ...]:
-        """Tasks whose expert can be replayed. Raises UserError where there is none."""
+    def replayable(self, tasks: Sequence[str] = ()) -> tuple[str, ...]:
+        """These tasks, or all whose expert can be replayed. Raises UserError where there is none, of all or of one of these."""
+        for task in tasks:
+            self.check_expert(task)
+        if tasks:
+            return tuple(tasks)
         if not self.expert:
             raise UserError(f"suite {self.name!r} has neither an expert nor demonstrations in its package: nothing to replay")
         return self.expert_tasks or tuple(self.tasks)

@@ -25,7 +25,7 @@ def success_plot(rates: Mapping[str, Sequence[Rate | SeededRate]], *, width: int
     parts = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         x = place(share)
-        parts.append(line(x, _TOP, x, bottom, "grid") + text(x, bottom + 15, f"{share:.0%}".replace("%", " %"), "middle"))
+        parts.append(line(x, _TOP, x, bottom, "grid") + text(x, bottom + 15, f"{100 * share:.0f} %", "middle"))
     for row, (group, of_group) in enumerate(rates.items()):
         top = _TOP + row * height_of_group
         middle = top + height_of_group / 2

@@ -38,7 +38,7 @@ class Host:
 
         self._benchmarks, self._folder, self._make = benchmark.get_benchmark_dict(), get_libero_path, OffScreenRenderEnv
         self._name, self._env, self._states, self._text = None, None, None, ""
-        self._observation, self._success, self._expert, self._drawn = None, False, None, True
+        self._observation, self._expert, self._drawn = None, None, True
 
     def reset(self, task, seed):
         if task != self._name:
@@ -50,13 +50,11 @@ class Host:
         self._observation = self._env.set_init_state(self._states[seed % len(self._states)])
         for _ in range(_SETTLING):
             self._observation, *_ = self._env.step(_IDLE)
-        self._success = False
-        return self._told()
+        return self._told(success=False)
 
     def step(self, action):
         self._observation, _, done, _ = self._env.step(np.asarray(action, np.float64))
-        self._success = self._success or bool(done)
-        return self._told()
+        return self._told(success=bool(done))
 
     def look(self):
         self._draw(True)
@@ -97,10 +95,10 @@ class Host:
         """robosuite 1.4 hands pictures out upside down; the published data sets turn them by half a turn."""
         return {role: np.ascontiguousarray(self._observation[key][::-1, ::-1]) for role, key in _CAMERAS.items()}
 
-    def _told(self):
+    def _told(self, *, success):
         seen = self._observation
         hand = np.concatenate([seen["robot0_eef_pos"], seen["robot0_eef_quat"]]).astype(np.float64)
         return {
             "state": {"hand": hand, "fingers": np.asarray(seen["robot0_gripper_qpos"], np.float64)},
-            "instruction": self._text, "success": self._success,
+            "instruction": self._text, "success": success,
         }  # fmt: skip

@@ -11,20 +11,18 @@ import torch
 
 class Host:
     def __init__(self):
-        self._task, self._env, self._success = None, None, False
+        self._task, self._env = None, None
 
     def reset(self, task, seed):
         if task != self._task:
             self._make(task)
         self._env.reset(seed=seed % 2**31)
-        self._success = False
-        return self._told()
+        return self._told(success=False)
 
     def step(self, action):
         self._env.unwrapped._obs_mode = "none"  # pictures are drawn when they are asked for
         *_, info = self._env.step(torch.as_tensor(np.array(action, np.float32))[None])
-        self._success = bool(info["success"])
-        return self._told()
+        return self._told(success=bool(info["success"]))
 
     def look(self):
         return {"images": self._images()}
@@ -44,7 +42,7 @@ class Host:
         data = base._get_obs_sensor_data()
         return {"primary": np.ascontiguousarray(data["base_camera"]["rgb"][0].cpu().numpy().astype(np.uint8))}
 
-    def _told(self):
+    def _told(self, *, success):
         base = self._env.unwrapped
         root = base.agent.robot.pose.inv()
         state = {"hand": _numbers(root * base.agent.tcp.pose), "fingers": base.agent.robot.get_qpos()[0, -2:].cpu().numpy()}
@@ -56,7 +54,7 @@ class Host:
             state["goal"] = _numbers(root * base.goal_site.pose)[:3]
         return {
             "state": {name: np.asarray(value, np.float64) for name, value in state.items()},
-            "instruction": "", "success": self._success,
+            "instruction": "", "success": success,
         }  # fmt: skip
 
 
